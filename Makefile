@@ -1,0 +1,46 @@
+# Every target installs what it lacks, so each works in a fresh clone. `make` alone lists them.
+
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo test check format bench test-versions lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what enrollctl needs, into .venv
+	@.ci/setup run
+
+setup-test: ## Install what the tests and checks need as well
+	@.ci/setup test
+
+demo: setup ## See a whole enrollment with a CA of its own, on this machine only
+	@$(BIN)/enrollctl demo
+
+test: setup-test ## Run every test; ARGS="-k name" picks some
+	@$(BIN)/pytest $(ARGS)
+
+check: setup-test ## Lint, check types and import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: setup-test ## Put the code into its form
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: setup-test ## Run the benchmarks
+	@set -- tests/benchmarks/*.py; \
+	if [ ! -e "$$1" ]; then echo "There are no benchmarks yet."; exit 0; fi; \
+	for script; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+test-versions: ## Test with Python 3.11, 3.12 and 3.13; PYTHONS="3.11 3.13" picks some
+	@.ci/versions $(PYTHONS)
+
+lock: ## Pin the newest versions of all packages in .ci/constraints.txt
+	@.ci/lock
+
+clean: ## Remove virtual environments, caches and builds
+	rm -rf .venv .venvs dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find agent hsm tests -name __pycache__ -prune -exec rm -rf {} +

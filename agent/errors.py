@@ -1,0 +1,83 @@
+"""Every error of the agent, drawn as one tree. Each says what happened and what to do next.
+
+::
+
+    AgentError                     what happened, and .remedy: what to do next
+    ├── ConfigurationError         the file or the command line is wrong; carries every mistake found
+    ├── StateError                 the state directory cannot be read, written or trusted
+    │   ├── StateBusy              another worker holds this identity
+    │   └── StateCorrupt           a file there is not what we wrote
+    ├── SecretError                the one-time secret is missing or unreadable
+    └── TransportError             no CMP message came back
+        ├── Unreachable            no connection, or it broke before an answer
+        ├── ServerBusy             503: the server says when to come again
+        └── NotCmp                 something answered, but not with CMP (HTML, empty, too large ...)
+
+The protocol has its own tree in ``agent.cmp.errors`` and the keys theirs in ``hsm.errors``; both know
+nothing of this one. All three share ``str(error)`` (what) and ``error.remedy`` (what next).
+"""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Base of what the agent itself reports: ``str(error)`` is one sentence, ``remedy`` is the next step."""
+
+    def __init__(self, what: str, *, remedy: str) -> None:
+        """Keep one sentence on what happened and one on what to do next."""
+        super().__init__(what)
+        self.remedy = remedy
+
+
+class ConfigurationError(AgentError):
+    """The configuration or the command line is wrong; nothing was started."""
+
+    def __init__(self, what: str, *, remedy: str, mistakes: tuple[str, ...] = ()) -> None:
+        """Keep the summary, and in ``mistakes`` one line per mistake: ``file:line: key: text (remedy)``."""
+        super().__init__(what, remedy=remedy)
+        self.mistakes = mistakes
+
+
+class StateError(AgentError):
+    """The state directory cannot be read or written: full disk, permissions, vanished directory."""
+
+
+class StateBusy(StateError):
+    """Another worker holds the lock of this identity."""
+
+
+class StateCorrupt(StateError):
+    """A file of ours in the state directory is not what we wrote."""
+
+
+class SecretError(AgentError):
+    """The one-time secret is not there, empty or unreadable."""
+
+
+class TransportError(AgentError):
+    """No CMP message came back from any address of the authority."""
+
+
+class Unreachable(TransportError):
+    """No connection could be made, or it broke or timed out before an answer was complete.
+
+    ``delivered`` is False when it is certain that no server received the request.
+    """
+
+    def __init__(self, what: str, *, remedy: str, delivered: bool = False) -> None:
+        """Keep what failed, the remedy, and whether the request may have reached the server."""
+        super().__init__(what, remedy=remedy)
+        self.delivered = delivered
+
+
+class ServerBusy(TransportError):
+    """The server answered 503; ``retry_after`` is when to come again, in seconds, already within our bounds."""
+
+    def __init__(self, what: str, *, remedy: str, retry_after: float) -> None:
+        """Keep the bounded number of seconds to wait."""
+        super().__init__(what, remedy=remedy)
+        self.retry_after = retry_after
+
+
+class NotCmp(TransportError):
+    """Something answered, but not with a CMP message (RFC 9811 section 3)."""
