@@ -1,0 +1,247 @@
+"""Changes to files and directories that happen whole or not at all, and last once they are reported done.
+
+Every change is built beside its place under a temporary name, made durable, moved into place by one rename, and the
+directory is made durable too: a rename that only lives in memory is lost with the power. A reader, and the next
+start, see the old content or the new one, never a part of either.
+
+When a function returns, its change survives a power cut. When it raises, the place holds the old content; only if the
+very last step failed (the fsync of the directory) may it show the new content, which may then be lost again.
+
+What a crash leaves behind carries a temporary name (``.NAME.RANDOM.tmp``), which :func:`sweep` removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from agent.errors import StateCorrupt
+from agent.store.faults import reported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+MAXIMUM_SIZE: Final = 4 * 1024 * 1024
+"""Octets that any file of ours may hold: a whole trust list and more."""
+
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def write_file(path: Path, data: bytes, mode: int = 0o600, *, owner: int = -1, group: int = -1) -> None:
+    """Put ``data`` at ``path``, replacing what was there; the umask does not weaken or widen ``mode``.
+
+    ``owner`` and ``group`` are numbers, -1 leaves them as they are. Raise :class:`StateError`.
+    """
+    temporary = temporary_name(path)
+    with reported("write", path):
+        try:
+            _write_new(temporary, data, mode, owner, group)
+            os.replace(temporary, path)
+        except BaseException:
+            _discard(temporary)
+            raise
+        _fsync_directory(path.parent)
+
+
+def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
+    """Make the new directory ``path`` (0700) with these files (0600) in it, all of it or nothing.
+
+    Raise :class:`StateError`, also when a directory with something in it is there already.
+    """
+    temporary = temporary_name(path)
+    with reported("write", path):
+        try:
+            os.mkdir(temporary, 0o700)
+            for name, data in files.items():
+                _write_new(temporary / name, data, 0o600)
+            _fsync_directory(temporary)
+            os.rename(temporary, path)
+        except BaseException:
+            _discard(temporary)
+            raise
+        _fsync_directory(path.parent)
+
+
+def switch_link(link: Path, target: str) -> None:
+    """Make the symbolic link ``link`` point to ``target`` (kept as it is given). Raise :class:`StateError`."""
+    temporary = temporary_name(link)
+    with reported("switch", link):
+        try:
+            os.symlink(target, temporary)
+            os.replace(temporary, link)
+        except BaseException:
+            _discard(temporary)
+            raise
+        _fsync_directory(link.parent)
+
+
+def make_directory(path: Path, mode: int = 0o700) -> None:
+    """Make sure that ``path`` is a directory, durably; its parent must exist. Raise :class:`StateError`.
+
+    An existing directory keeps its mode. Its parent is synced all the same: whoever made it may have been cut off
+    before he could.
+    """
+    with reported("create", path):
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise
+        _fsync_directory(path.parent)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raise :class:`StateError`."""
+    with reported("sync", path):
+        _fsync_directory(path)
+
+
+def read_bounded(path: Path, cap: int = MAXIMUM_SIZE) -> bytes:
+    """Read a whole file of at most ``cap`` octets; links are not followed.
+
+    Raise :class:`StateCorrupt` when it is larger or not a file, :class:`StateError` when it cannot be read.
+    """
+    with reported("read", path):
+        return _read(path, cap)
+
+
+def read_if_present(path: Path, cap: int = MAXIMUM_SIZE) -> bytes | None:
+    """Read like :func:`read_bounded`, but give None when there is no such file."""
+    with reported("read", path):
+        try:
+            return _read(path, cap)
+        except FileNotFoundError:
+            return None
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all that is in it durably; one that is gone already is no error.
+
+    It loses its name first: nobody ever finds half a directory under it. Raise :class:`StateError`.
+    """
+    with reported("remove", path):
+        doomed = temporary_name(path)
+        try:
+            os.rename(path, doomed)
+        except FileNotFoundError:
+            return
+        _fsync_directory(path.parent)
+        _delete(doomed)
+        _fsync_directory(path.parent)
+
+
+def temporary_name(path: Path) -> Path:
+    """Give an unpredictable name beside ``path`` that :func:`sweep` knows as temporary."""
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file name is one of :func:`temporary_name`."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def sweep(directory: Path) -> tuple[str, ...]:
+    """Remove what a crash left in ``directory`` under temporary names, and return those names.
+
+    Only who alone may write there calls this; those who write without asking him hold :func:`sweeping_held_off`,
+    and nothing is removed meanwhile. Raise :class:`StateError`.
+    """
+    with reported("clean up", directory), _opened_directory(directory) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return ()
+        left = tuple(sorted(name for name in os.listdir(directory) if is_temporary(name)))
+        for name in left:
+            _delete(directory / name)
+        if left:
+            os.fsync(descriptor)
+        return left
+
+
+@contextmanager
+def sweeping_held_off(directory: Path) -> Iterator[None]:
+    """Keep :func:`sweep` from taking the temporary files of this block for left-overs. Raise :class:`StateError`."""
+    with reported("open", directory):
+        descriptor = os.open(directory, _DIRECTORY)
+    try:
+        with reported("lock", directory):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_new(path: Path, data: bytes, mode: int, owner: int = -1, group: int = -1) -> None:
+    descriptor = os.open(path, _NEW_FILE, 0o600)
+    try:
+        if (owner, group) != (-1, -1):
+            os.fchown(descriptor, owner, group)
+        os.fchmod(descriptor, mode)
+        rest = memoryview(data)
+        while rest:
+            written = os.write(descriptor, rest)  # may take less than it is given
+            if not written:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            rest = rest[written:]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, cap: int) -> bytes:
+    descriptor = os.open(path, _OLD_FILE)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise StateCorrupt(
+                f"{path} is not a file", remedy="somebody put something else in its place: look at it and move it away"
+            )
+        chunks = []
+        room = cap + 1
+        while room and (chunk := os.read(descriptor, room)):
+            chunks.append(chunk)
+            room -= len(chunk)
+    finally:
+        os.close(descriptor)
+    if not room:
+        raise StateCorrupt(
+            f"{path} holds more than {cap} octets, which we never write", remedy="look at it and move it away"
+        )
+    return b"".join(chunks)
+
+
+@contextmanager
+def _opened_directory(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, _DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _fsync_directory(path: Path) -> None:
+    with _opened_directory(path) as descriptor:
+        os.fsync(descriptor)
+
+
+def _delete(path: Path) -> None:
+    """Remove a file, a link (not what it points to) or a directory with all that is in it."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        os.unlink(path)
+        return
+    for name in os.listdir(path):
+        _delete(path / name)
+    os.rmdir(path)
+
+
+def _discard(path: Path) -> None:
+    """Remove what a failed change built, as far as it can be: its first error is the one to report."""
+    with suppress(OSError):
+        _delete(path)

@@ -1,0 +1,212 @@
+"""One credential on disk: key, certificate, chain and trust anchors, which only make sense together.
+
+::
+
+    generations/000003/
+        certificate.pem      what the CA issued
+        chain.pem            its issuer first, without the root
+        trust-anchors.pem    the roots it was accepted under
+        private-key.pem      or private-key.uri: where the key is
+        credential.json      SHA-256 of each file above, a description, and marks such as "confirmed"
+
+The files never change once they are there; only the marks do. Every reading compares with the SHA-256, so a file that
+was cut short, swapped or edited is found before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from agent.errors import StateCorrupt
+from agent.store import atomic, documents, pem
+
+if TYPE_CHECKING:
+    from agent.store.documents import JSON
+
+CERTIFICATE: Final = "certificate.pem"
+CHAIN: Final = "chain.pem"
+TRUST_ANCHORS: Final = "trust-anchors.pem"
+PRIVATE_KEY: Final = "private-key.pem"
+KEY_REFERENCE: Final = "private-key.uri"
+DOCUMENT: Final = "credential.json"
+
+CONFIRMED: Final = "confirmed"
+"""The mark of a certificate that the CA knows we accepted (pkiConf came, or implicit confirmation was granted)."""
+
+_MAXIMUM_KEY: Final = 65_536
+_REFERENCE: Final = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What the CA issued, about to become a generation. Certificates are DER."""
+
+    certificate: bytes
+    chain: tuple[bytes, ...] = ()
+    """From the issuer upwards, without the root."""
+    trust_anchors: tuple[bytes, ...] = ()
+    private_key: Path | None = None
+    """PEM file of the key, copied into the generation; or else ``key_reference``."""
+    key_reference: str | None = None
+    """URI of a key that stays where it is: on a token, or in a file made elsewhere."""
+    description: dict[str, JSON] = field(default_factory=dict)
+    """What people and programs want to know of it without reading X.509."""
+
+    def __post_init__(self) -> None:
+        """Raise :class:`ValueError` for what can be no credential: a defect of the caller."""
+        if not all((self.certificate, *self.chain, *self.trust_anchors)):
+            raise ValueError("a certificate is empty")
+        if (self.private_key is None) == (self.key_reference is None):
+            raise ValueError("a credential has either a key file or a key reference")
+        if self.key_reference is not None:
+            check_reference(self.key_reference)
+
+    def files(self) -> dict[str, bytes]:
+        """Build every file of the generation, by name. Raise :class:`agent.errors.StateError` for the key file."""
+        files = {
+            CERTIFICATE: pem.encode([self.certificate]),
+            CHAIN: pem.encode(self.chain, nothing="no certificates between the trust anchor and ours"),
+            TRUST_ANCHORS: pem.encode(self.trust_anchors, nothing="no trust anchors"),
+        }
+        if self.key_reference is not None:
+            files[KEY_REFERENCE] = f"{self.key_reference}\n".encode("ascii")
+        if self.private_key is not None:
+            files[PRIVATE_KEY] = _read_key(self.private_key)
+        digests: dict[str, JSON] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        document: dict[str, JSON] = {"sha256": digests, "description": self.description, "marks": {}}
+        return files | {DOCUMENT: documents.encode(document)}
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A credential on disk. Nothing is read before it is asked for; every reading is checked.
+
+    All properties raise :class:`agent.errors.StateCorrupt` when a file is missing or not what was written, and
+    :class:`agent.errors.StateError` when it cannot be read.
+    """
+
+    number: int
+    path: Path
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate, DER."""
+        certificates = self._certificates(CERTIFICATE)
+        if len(certificates) != 1:
+            self._refuse(f"{self.path / CERTIFICATE} holds {len(certificates)} certificates")
+        return certificates[0]
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """The certificates from the issuer upwards, without the root, DER."""
+        return self._certificates(CHAIN)
+
+    @property
+    def trust_anchors(self) -> tuple[bytes, ...]:
+        """The roots this credential was accepted under, DER."""
+        return self._certificates(TRUST_ANCHORS)
+
+    @property
+    def private_key(self) -> Path | None:
+        """The key file in this generation; None when the key is elsewhere (:attr:`key_reference`)."""
+        return self.path / PRIVATE_KEY if PRIVATE_KEY in self._digests() else None
+
+    @property
+    def key_reference(self) -> str:
+        """Where the key is, always as a URI: ``pkcs11:`` or ``file:``, the key file in this generation included."""
+        if self.private_key is not None:
+            return file_reference(self.private_key)
+        return self._read(KEY_REFERENCE).decode("ascii").strip()
+
+    @property
+    def description(self) -> dict[str, JSON]:
+        """What was said of the credential when it was written."""
+        return self._section("description")
+
+    @property
+    def marks(self) -> dict[str, JSON]:
+        """What happened to it since: see :meth:`agent.store.generations.IdentityStore.mark`."""
+        return self._section("marks")
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the CA knows that we accepted the certificate: the mark :data:`CONFIRMED` is set."""
+        return bool(self.marks.get(CONFIRMED))
+
+    def check(self) -> None:
+        """Read every file and compare it with what was written; raise :class:`agent.errors.StateCorrupt` if not."""
+        names = set(self._digests())
+        keys = names & {PRIVATE_KEY, KEY_REFERENCE}
+        if names - keys != {CERTIFICATE, CHAIN, TRUST_ANCHORS} or len(keys) != 1:
+            self._refuse(f"{self.path / DOCUMENT} does not list the files of a credential")
+        for name in sorted(names):
+            self._read(name)
+
+    def marked(self, key: str, value: JSON) -> bytes:
+        """Give what ``credential.json`` holds when the mark ``key`` is set to ``value``; nothing is written here."""
+        marks: dict[str, JSON] = self.marks | {key: value}
+        return documents.encode(self._document() | {"marks": marks})
+
+    def _certificates(self, name: str) -> tuple[bytes, ...]:
+        try:
+            return pem.decode(self._read(name))
+        except ValueError as error:
+            self._refuse(f"{self.path / name}: {error}", error)
+
+    def _read(self, name: str) -> bytes:
+        data = self._present(name)
+        if hashlib.sha256(data).hexdigest() != self._digests().get(name):
+            self._refuse(f"{self.path / name} is {'not what was written' if data else 'empty'}")
+        return data
+
+    def _present(self, name: str) -> bytes:
+        data = atomic.read_if_present(self.path / name)
+        if data is None:
+            self._refuse(f"{self.path / name} is missing")
+        return data
+
+    def _digests(self) -> dict[str, JSON]:
+        return self._section("sha256")
+
+    def _section(self, name: str) -> dict[str, JSON]:
+        return documents.section(self._document(), name, self.path / DOCUMENT, remedy=self._remedy)
+
+    def _document(self) -> dict[str, JSON]:
+        return documents.decode(self._present(DOCUMENT), self.path / DOCUMENT, remedy=self._remedy)
+
+    @property
+    def _remedy(self) -> str:
+        identity = self.path.parent.parent.name
+        return (
+            f"run 'enrollctl rollback {identity}' if an older certificate is still valid, "
+            f"otherwise 'enrollctl enroll {identity}'; then see 'journalctl -k' for disk errors"
+        )
+
+    def _refuse(self, what: str, cause: Exception | None = None) -> NoReturn:
+        raise StateCorrupt(what, remedy=self._remedy) from cause
+
+
+def file_reference(path: Path) -> str:
+    """Name a file by its ``file:`` URI (RFC 8089)."""
+    return Path(path).absolute().as_uri()
+
+
+def check_reference(reference: str) -> str:
+    """Give back a key reference that is a URI on one line. Raise :class:`ValueError` for anything else."""
+    if not _REFERENCE.fullmatch(reference):
+        raise ValueError(f"{reference!a} is no URI of a key")
+    return reference
+
+
+def _read_key(path: Path) -> bytes:
+    data = atomic.read_bounded(path, _MAXIMUM_KEY)
+    if b"PRIVATE KEY-----" not in data:
+        raise StateCorrupt(
+            f"{path} holds no private key: it is empty or damaged",
+            remedy="enroll again: the certificate cannot be used without its key",
+        )
+    return data

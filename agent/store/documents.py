@@ -1,0 +1,53 @@
+"""JSON documents as they lie on disk: readable by a person, versioned, and never trusted to be what we wrote."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from agent.errors import StateCorrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | None"
+"""What JSON can hold. NaN and the infinities are not among it."""
+
+VERSION: Final = 1
+
+
+def encode(document: Mapping[str, JSON]) -> bytes:
+    """Write a document, sorted and indented, with our version in it.
+
+    Raise :class:`ValueError` or :class:`TypeError` when JSON cannot hold it: a defect of the caller.
+    """
+    text = json.dumps({**document, "version": VERSION}, indent=2, sort_keys=True, allow_nan=False)
+    return text.encode("ascii") + b"\n"
+
+
+def decode(data: bytes, path: Path, *, remedy: str) -> dict[str, JSON]:
+    """Read a document of our version. Raise :class:`StateCorrupt` with ``remedy`` when it is anything else."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        what = "is empty" if not data.strip() else "is not JSON"
+        raise StateCorrupt(f"{path} {what}: it was cut short or changed", remedy=remedy) from error
+    if not isinstance(document, dict):
+        raise StateCorrupt(f"{path} is JSON, but no object", remedy=remedy)
+    version = document.get("version")
+    if version != VERSION or isinstance(version, bool):
+        raise StateCorrupt(
+            f"{path} has version {version!r}, and this program knows version {VERSION}: "
+            "a newer enrolld wrote it, or it was changed",
+            remedy=remedy,
+        )
+    return document
+
+
+def section(document: Mapping[str, JSON], name: str, path: Path, *, remedy: str) -> dict[str, JSON]:
+    """Give the object a document holds under ``name``. Raise :class:`StateCorrupt` with ``remedy``."""
+    value = document.get(name)
+    if isinstance(value, dict):
+        return value
+    raise StateCorrupt(f"{path} has no object {name!r}", remedy=remedy)

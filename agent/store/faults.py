@@ -1,0 +1,69 @@
+"""What the operating system refuses, as a :class:`StateError` that says what a person does about it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from agent.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_FULL: Final = "free space (df -h {directory}) or inodes (df -i {directory}) on that file system"
+_IN_THE_WAY: Final = "something that is not ours lies at {path}: look at it with 'ls -la {directory}' and move it away"
+_OPEN_FILES: Final = "raise the limit of open files (LimitNOFILE=, ulimit -n), and report it: enrolld needs few"
+_LOCAL_DISK: Final = "keep the state directory on a local file system, as ext4, xfs, btrfs, f2fs or ubifs"
+
+REMEDIES: Final[dict[int, str]] = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: "raise the disk quota of user {user}, or free space within it",
+    errno.EFBIG: "raise the file size limit of this process (LimitFSIZE=, ulimit -f)",
+    errno.EROFS: "remount the file system of {directory} writable; it is often read-only after disk errors: see "
+    "'journalctl -k'",
+    errno.EIO: "the disk reports errors: see 'journalctl -k', and replace it",
+    errno.EACCES: "give {directory} to the user that runs this (user {user}): see 'ls -la {directory}'",
+    errno.EPERM: "see 'ls -la {directory}' and 'lsattr -d {directory}': another owner, or marked immutable",
+    errno.ENOENT: "the directory {directory} is gone: mount the file system it belongs to, or restore it",
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EISDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTEMPTY: _IN_THE_WAY,
+    errno.ELOOP: _IN_THE_WAY,
+    errno.ENAMETOOLONG: "choose a shorter state-directory or a shorter name for the identity",
+    errno.EXDEV: "keep the whole state directory on one file system: nothing below it may be a mount point",
+    errno.EBUSY: "keep the whole state directory on one file system: nothing below it may be a mount point",
+    errno.EMFILE: _OPEN_FILES,
+    errno.ENFILE: _OPEN_FILES,
+    errno.ENOMEM: "free memory, or raise the memory limit of this process (MemoryMax=)",
+    errno.ESTALE: "mount the file system of {directory} again",
+    errno.ENOLCK: _LOCAL_DISK,
+    errno.EINVAL: _LOCAL_DISK,
+    errno.EOPNOTSUPP: _LOCAL_DISK,
+}
+"""What to do, by errno; ``{path}``, ``{directory}`` (the one that holds it) and ``{user}`` are filled in."""
+
+OTHER_REMEDY: Final = "see 'journalctl -k' for what the disk reports, then try again"
+
+
+def state_error(error: OSError, doing: str, path: Path) -> StateError:
+    """Say in one sentence what could not be done to ``path``, with the remedy for this errno."""
+    code = error.errno if error.errno is not None else 0
+    name = errno.errorcode.get(code, str(code))
+    remedy = REMEDIES.get(code, OTHER_REMEDY).format(
+        path=shlex.quote(str(path)), directory=shlex.quote(str(path.parent)), user=os.geteuid()
+    )
+    return StateError(f"cannot {doing} {path}: {os.strerror(code)} ({name})", remedy=remedy)
+
+
+@contextmanager
+def reported(doing: str, path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` of the block into the :class:`StateError` "cannot ``doing`` ``path``: ..."."""
+    try:
+        yield
+    except OSError as error:
+        raise state_error(error, doing, path) from error

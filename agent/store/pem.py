@@ -1,0 +1,42 @@
+"""Certificates as PEM text (RFC 7468): DER in, DER out. What the DER says is not looked at here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LINE: Final = 64
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----\n"
+_END: Final = b"-----END CERTIFICATE-----\n"
+_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----\s(.*?)-----END CERTIFICATE-----", re.DOTALL)
+
+
+def encode(certificates: Iterable[bytes], *, nothing: str = "") -> bytes:
+    """Write certificates one after another; ``nothing`` is the remark that stands there when there are none.
+
+    RFC 7468 section 2 lets text stand outside the blocks. A file of ours is thus never empty, and an empty one is
+    always a damaged one.
+    """
+    text = b"".join(_BEGIN + _body(der) + _END for der in certificates)
+    return text or f"# {nothing}\n".encode()
+
+
+def decode(text: bytes) -> tuple[bytes, ...]:
+    """Read the certificates out of PEM text, in their order. Raise :class:`ValueError` when a block is damaged."""
+    bodies = _BLOCK.findall(text)
+    if text.count(b"-----BEGIN") != len(bodies) or text.count(b"-----END") != len(bodies):
+        raise ValueError("a PEM block is cut short or is no certificate")
+    try:
+        return tuple(base64.b64decode(b"".join(body.split()), validate=True) for body in bodies)
+    except binascii.Error as error:
+        raise ValueError("a PEM block is not base64") from error
+
+
+def _body(der: bytes) -> bytes:
+    text = base64.b64encode(der)
+    return b"".join(text[start : start + _LINE] + b"\n" for start in range(0, len(text), _LINE))
