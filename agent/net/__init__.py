@@ -1,0 +1,1 @@
+"""How messages travel: CMP over HTTP (RFC 9811) and nothing about what they say."""

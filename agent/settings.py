@@ -1,0 +1,401 @@
+"""What can be configured, as frozen dataclasses: the one table behind the YAML file, its schema and its manual.
+
+Every field carries its explanation (``doc``), bounds where it has any, and an ``example`` where the default does not
+show the form. The loader (``agent.config``), the JSON Schema, the commented example file and the manual are all made
+from here. Field names are kebab-case in YAML. This module imports nothing heavy: worker and supervisor both use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What an authority, identity or token may be called: it becomes a directory and appears in messages."""
+
+SOFTWARE: Final = "software"
+"""The key store that is always there: files of the agent's own."""
+
+
+class Format(StrEnum):
+    """Extra rules for the text of a setting (``agent.config.formats``)."""
+
+    URL = "url"
+    PROXY = "proxy"
+    IP_ADDRESS = "ip-address"
+    DISTINGUISHED_NAME = "distinguished-name"
+    ALTERNATIVE_NAME = "alternative-name"
+    REGULAR_EXPRESSION = "regular-expression"
+    SECRET_SOURCE = "secret-source"  # noqa: S105 - the name of a format
+    KEY_SOURCE = "key-source"
+    SOCKET = "socket"
+    DURATION = "duration"
+    PERCENT = "percent"
+    MODE = "mode"
+
+
+def setting(
+    doc: str,
+    *,
+    default: Any = MISSING,
+    factory: Any = MISSING,
+    example: Any = None,
+    format: Format | None = None,
+    bounds: tuple[float, float] | None = None,
+    word: str | None = None,
+) -> Any:
+    """Declare one configurable field: its explanation, default, example, and the rules for its value.
+
+    ``bounds`` are the least and the greatest value allowed: of a number as it stands, of a duration in seconds, of a
+    percentage in percent. A list with bounds has at least that many entries. ``word`` is the text that stands for
+    None. The ``example`` of a table of named things is the name of its example entry.
+    """
+    metadata = {"doc": doc, "example": example, "format": format, "bounds": bounds, "word": word}
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+class ProfileName(StrEnum):
+    """Which set of rules an authority is spoken to with (``agent.cmp.profiles``)."""
+
+    LIGHTWEIGHT = "lightweight"
+    THREE_GPP = "3gpp"
+    BACKHAUL = "backhaul"
+
+
+class RequestType(StrEnum):
+    """How the first certificate is asked for (RFC 9810 section 5.3)."""
+
+    IR = "ir"
+    CR = "cr"
+    P10CR = "p10cr"
+
+
+class RenewalMethod(StrEnum):
+    """How a certificate is renewed: ``kur`` keeps identity and proves it with the old key."""
+
+    KUR = "kur"
+
+
+class RenewalKey(StrEnum):
+    """Whether renewal makes a new key pair or certifies the old one again."""
+
+    NEW = "new"
+    SAME = "same"
+
+
+class MacAlgorithm(StrEnum):
+    """How a shared secret protects messages: PasswordBasedMac (RFC 9810 5.1.3.1) or PBMAC1 (RFC 9481 6.1.2)."""
+
+    PBM = "pbm"
+    PBMAC1 = "pbmac1"
+
+
+class HashName(StrEnum):
+    """One-way functions of PasswordBasedMac and PBMAC1."""
+
+    SHA1 = "sha1"
+    SHA224 = "sha224"
+    SHA256 = "sha256"
+    SHA384 = "sha384"
+    SHA512 = "sha512"
+
+
+class HmacName(StrEnum):
+    """Message authentication codes; ``hmac-sha1-ietf`` is the same code under its other OID (1.3.6.1.5.5.8.1.2)."""
+
+    HMAC_SHA1 = "hmac-sha1"
+    HMAC_SHA1_IETF = "hmac-sha1-ietf"
+    HMAC_SHA224 = "hmac-sha224"
+    HMAC_SHA256 = "hmac-sha256"
+    HMAC_SHA384 = "hmac-sha384"
+    HMAC_SHA512 = "hmac-sha512"
+
+
+class KeyAlgorithm(StrEnum):
+    """Keys we can make."""
+
+    RSA_2048 = "rsa-2048"
+    RSA_3072 = "rsa-3072"
+    RSA_4096 = "rsa-4096"
+    EC_P256 = "ec-p256"
+    EC_P384 = "ec-p384"
+    EC_P521 = "ec-p521"
+    ED25519 = "ed25519"
+
+
+class Quirk(StrEnum):
+    """Named deviations of real servers (``agent.cmp.quirks``); each weakens one check and says so when used."""
+
+    SIGNED_RESPONSE_TO_MAC = "signed-response-to-mac"
+    MISSING_SENDER_NONCE = "missing-sender-nonce"
+    IGNORE_KEY_USAGE = "ignore-key-usage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacSettings:
+    """How a shared secret protects messages. No setting suits every server: see docs/interop.md."""
+
+    algorithm: MacAlgorithm = setting("PasswordBasedMac (RFC 9810) or PBMAC1 (RFC 9481)", default=MacAlgorithm.PBM)
+    one_way_function: HashName = setting("hash that turns the secret into a key", default=HashName.SHA256)
+    mac: HmacName = setting("message authentication code", default=HmacName.HMAC_SHA256)
+    iterations: int = setting("how often the hash is applied", default=10_000, bounds=(100, 1_000_000))
+    salt_length: int = setting("octets of random salt", default=16, bounds=(8, 64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """How messages travel (RFC 9811)."""
+
+    connect_timeout: float = setting(
+        "how long to wait for a connection to one address", default=10.0, format=Format.DURATION, bounds=(0.1, 600)
+    )
+    response_timeout: float = setting(
+        "how long to wait for an answer", default=60.0, format=Format.DURATION, bounds=(0.1, 3600)
+    )
+    maximum_response: int = setting(
+        "octets an answer may have; a larger one is refused unread", default=1_048_576, bounds=(1024, 67_108_864)
+    )
+    proxy: str | None = setting(
+        "HTTP proxy; environment variables are ignored",
+        default=None,
+        example="http://proxy.example:3128",
+        format=Format.PROXY,
+    )
+    source_address: str | None = setting(
+        "local IP address to connect from (which interface or VRF)",
+        default=None,
+        example="192.0.2.7",
+        format=Format.IP_ADDRESS,
+    )
+    tls_trust_anchors: tuple[Path, ...] = setting(
+        "PEM files that vouch for an https server; without them https is refused", default=(), example=["tls-root.pem"]
+    )
+    tls_certificate: Path | None = setting("client certificate chain for https, PEM", default=None, example="tls.pem")
+    tls_key: Path | None = setting(
+        "key of the client certificate, PEM; without it the key is in the certificate's file",
+        default=None,
+        example="tls.key",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollingSettings:
+    """What to do while the CA is undecided."""
+
+    minimum: float = setting(
+        "never ask again sooner than this", default=1.0, format=Format.DURATION, bounds=(0.1, 86_400)
+    )
+    maximum: float = setting(
+        "ask at least this often, whatever checkAfter says",
+        default=86_400.0,
+        format=Format.DURATION,
+        bounds=(1, 2_592_000),
+    )
+    give_up_after: float = setting(
+        "when to abandon an undecided request", default=2_592_000.0, format=Format.DURATION, bounds=(1, 31_536_000)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthoritySettings:
+    """A CA or RA that speaks CMP: where it is, whom to trust, and how to talk to it."""
+
+    urls: tuple[str, ...] = setting(
+        "addresses, tried in order",
+        example=["http://ra1.operator.example/.well-known/cmp", "http://ra2.operator.example/.well-known/cmp"],
+        format=Format.URL,
+        bounds=(1, 32),
+    )
+    profile: ProfileName = setting(
+        "set of rules for the messages: RFC 9483, TS 33.310, or what old backhaul RAs expect",
+        default=ProfileName.LIGHTWEIGHT,
+    )
+    trust_anchors: tuple[Path, ...] | None = setting(
+        "PEM files with the operator's root certificates; or learn them from caPubs of the first MAC-protected answer, "
+        "store them and be strict from then on",
+        example=["operator-root.pem"],
+        bounds=(1, 64),
+        word="enrollment",
+    )
+    sender: str | None = setting(
+        "who may answer; needed unless the issuing CA itself answers or its certificate carries cmcRA or cmcCA",
+        default=None,
+        example="CN=Operator RA,O=Operator",
+        format=Format.DISTINGUISHED_NAME,
+    )
+    recipient: str | None = setting(
+        "whom to address in the header",
+        default=None,
+        example="CN=Operator RA,O=Operator",
+        format=Format.DISTINGUISHED_NAME,
+    )
+    mac: MacSettings = setting("protection by shared secret", factory=MacSettings)
+    certificate_profile: str | None = setting("certProfile sent in the header", default=None, example="gnb")
+    implicit_confirmation: bool = setting("ask the CA to skip certConf", default=False)
+    http: HttpSettings = setting("how messages travel", factory=HttpSettings)
+    polling: PollingSettings = setting("what to do while the CA is undecided", factory=PollingSettings)
+    quirks: tuple[Quirk, ...] = setting(
+        "deviations of this server to put up with, each of which weakens one check: a signed answer to a MAC-protected "
+        "request; messages without senderNonce; a signer whose key usage lacks digitalSignature",
+        default=(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySettings:
+    """The key of an identity: made by us, or made elsewhere (``existing``)."""
+
+    algorithm: KeyAlgorithm = setting("what to make: kind and size", default=KeyAlgorithm.EC_P256)
+    store: str = setting("`software`, or the name of a token", default=SOFTWARE)
+    existing: str | None = setting(
+        "a key made elsewhere, PEM; it is used and never changed",
+        default=None,
+        example="factory.key",
+        format=Format.KEY_SOURCE,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSecretSettings:
+    """A one-time secret given by the operator together with its reference."""
+
+    reference: str = setting("which secret it is: the operator's reference number or name", example="enb-4711")
+    secret: str = setting(
+        "where the secret comes from: a systemd credential, a file, or a person who types it; never the secret itself",
+        example="credential:ike-secret",
+        format=Format.SECRET_SOURCE,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorCertificateSettings:
+    """The certificate the vendor gave the device in the factory (TS 33.310 clause 9)."""
+
+    certificate: Path = setting("the certificate, PEM", example="vendor.pem")
+    key: str = setting("its key, PEM", example="vendor.key", format=Format.KEY_SOURCE)
+    chain: Path | None = setting(
+        "the certificates between it and the vendor's root, PEM", default=None, example="vendor-chain.pem"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapSettings:
+    """How the first certificate is authenticated: exactly one of the two."""
+
+    shared_secret: SharedSecretSettings | None = setting("by a one-time secret", default=None)
+    vendor_certificate: VendorCertificateSettings | None = setting("by the vendor's certificate", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalSettings:
+    """When and how a certificate is renewed."""
+
+    method: RenewalMethod = setting("message: key update request", default=RenewalMethod.KUR)
+    key: RenewalKey = setting("a new key pair each time, or the same key certified again", default=RenewalKey.NEW)
+    at: str = setting(
+        "how much of its life a certificate lives before renewal", default="66%", format=Format.PERCENT, bounds=(1, 95)
+    )
+    jitter: str = setting(
+        "spread over a fleet, stable for a device; it only ever renews earlier",
+        default="5%",
+        format=Format.PERCENT,
+        bounds=(0, 20),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrongswanTarget:
+    """Give the credential to strongSwan over vici."""
+
+    vici: str = setting("charon's vici socket", default="/run/charon.vici", format=Format.SOCKET)
+    connections: tuple[str, ...] = setting("connections to re-authenticate", default=(), example=["backhaul"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryTarget:
+    """Write the credential as files for a consumer."""
+
+    path: Path = setting("directory to write to", example="/etc/ike")
+    mode: str = setting("mode of the files", default="0640", format=Format.MODE)
+    owner: str | None = setting("owner of the files", default=None, example="root")
+    group: str | None = setting("group of the files", default=None, example="ipsec")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookTarget:
+    """Run a command when a new credential is installed."""
+
+    command: tuple[str, ...] = setting(
+        "program and arguments; no shell", example=["/usr/libexec/reload-ike"], bounds=(1, 64)
+    )
+    timeout: str = setting("how long it may take", default="30s", format=Format.DURATION, bounds=(1, 3600))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployTarget:
+    """One consumer of the credential: exactly one of the three."""
+
+    strongswan: StrongswanTarget | None = setting("strongSwan over vici", default=None)
+    directory: DirectoryTarget | None = setting("files in a directory", default=None)
+    hook: HookTarget | None = setting("a command", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """A PKCS#11 token that holds keys."""
+
+    module: Path = setting("the vendor's PKCS#11 module, a shared object", example="/usr/lib/softhsm/libsofthsm2.so")
+    label: str = setting("label of the token", example="enb")
+    pin: str = setting(
+        "where the PIN comes from; never the PIN itself",
+        example="credential:hsm-pin",
+        format=Format.SECRET_SOURCE,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySettings:
+    """One certificate that is kept alive for one consumer."""
+
+    authority: str = setting("name of the authority that certifies it", example="operator")
+    subject: str = setting(
+        "distinguished name to ask for",
+        example="CN=enb-4711.ran.operator.example,O=Operator",
+        format=Format.DISTINGUISHED_NAME,
+    )
+    alternative_names: tuple[str, ...] = setting(
+        "other names to ask for (subjectAltName)",
+        default=(),
+        example=["dns:enb-4711.ran.operator.example", "ip:192.0.2.7"],
+        format=Format.ALTERNATIVE_NAME,
+    )
+    subject_pattern: str | None = setting(
+        "what the CA may give as subject instead of the one asked for; matched against the whole RFC 4514 text",
+        default=None,
+        example=r"CN=enb-4711\..*,O=Operator",
+        format=Format.REGULAR_EXPRESSION,
+    )
+    key: KeySettings = setting("its key pair", factory=KeySettings)
+    bootstrap: BootstrapSettings = setting("how the first certificate is authenticated")
+    request: RequestType = setting("message for the first certificate", default=RequestType.IR)
+    renewal: RenewalSettings = setting("when and how it is renewed", factory=RenewalSettings)
+    deploy: tuple[DeployTarget, ...] = setting("who gets the credential", default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What enrolld does: one file for all of it."""
+
+    state_directory: Path = setting("credentials and open transactions", default=Path("/var/lib/enrolld"))
+    runtime_directory: Path = setting("sockets and locks", default=Path("/run/enrolld"))
+    authorities: dict[str, AuthoritySettings] = setting("CAs and RAs, by name", example="operator")
+    identities: dict[str, IdentitySettings] = setting("certificates to keep alive, by name", example="ike")
+    tokens: dict[str, TokenSettings] = setting("PKCS#11 tokens, by name", factory=dict, example="hsm")
+
+
+EXACTLY_ONE: Final[frozenset[type]] = frozenset({BootstrapSettings, DeployTarget})
+"""Sections of which exactly one key is given: the others are alternatives to it."""
