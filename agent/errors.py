@@ -7,6 +7,7 @@
     ├── StateError                 the state directory cannot be read, written or trusted
     │   ├── StateBusy              another worker holds this identity
     │   └── StateCorrupt           a file there is not what we wrote
+    ├── StructureError             a document between our programs is not what it should be (agent.structure)
     ├── SecretError                the one-time secret is missing or unreadable
     └── TransportError             no CMP message came back
         ├── Unreachable            no connection, or it broke before an answer

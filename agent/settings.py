@@ -116,7 +116,7 @@ class HmacName(StrEnum):
 
 
 class KeyAlgorithm(StrEnum):
-    """Keys we can make."""
+    """Keys we can make; those of 1024 bits for profile ``backhaul`` only."""
 
     RSA_2048 = "rsa-2048"
     RSA_3072 = "rsa-3072"
@@ -125,6 +125,44 @@ class KeyAlgorithm(StrEnum):
     EC_P384 = "ec-p384"
     EC_P521 = "ec-p521"
     ED25519 = "ed25519"
+    ED448 = "ed448"
+    ML_DSA_44 = "ml-dsa-44"
+    ML_DSA_65 = "ml-dsa-65"
+    ML_DSA_87 = "ml-dsa-87"
+    X25519 = "x25519"
+    RSA_1024 = "rsa-1024"
+    DSA_1024 = "dsa-1024"
+
+
+class KeyUsage(StrEnum):
+    """What a key is certified for (keyUsage, RFC 5280 4.2.1.3)."""
+
+    SIGNATURE = "signature"
+    ENCIPHERMENT = "encipherment"
+    AGREEMENT = "agreement"
+
+
+class SignatureName(StrEnum):
+    """Signature algorithms (RFC 9481 section 3, RFC 9881); those with MD5, SHA-1 or DSA for ``backhaul`` only."""
+
+    RSA_PKCS1_SHA256 = "rsa-pkcs1-sha256"
+    RSA_PKCS1_SHA384 = "rsa-pkcs1-sha384"
+    RSA_PKCS1_SHA512 = "rsa-pkcs1-sha512"
+    RSA_PSS_SHA256 = "rsa-pss-sha256"
+    RSA_PSS_SHA384 = "rsa-pss-sha384"
+    RSA_PSS_SHA512 = "rsa-pss-sha512"
+    ECDSA_SHA256 = "ecdsa-sha256"
+    ECDSA_SHA384 = "ecdsa-sha384"
+    ECDSA_SHA512 = "ecdsa-sha512"
+    ED25519 = "ed25519"
+    ED448 = "ed448"
+    ML_DSA_44 = "ml-dsa-44"
+    ML_DSA_65 = "ml-dsa-65"
+    ML_DSA_87 = "ml-dsa-87"
+    RSA_PKCS1_SHA1 = "rsa-pkcs1-sha1"
+    RSA_PKCS1_MD5 = "rsa-pkcs1-md5"
+    ECDSA_SHA1 = "ecdsa-sha1"
+    DSA_SHA1 = "dsa-sha1"
 
 
 class Quirk(StrEnum):
@@ -234,6 +272,12 @@ class AuthoritySettings:
         format=Format.DISTINGUISHED_NAME,
     )
     mac: MacSettings = setting("protection by shared secret", factory=MacSettings)
+    signature: SignatureName | None = setting(
+        "how keys of the kind it names sign messages and requests; the others, and all keys without this setting, sign "
+        "as the profile prefers: RSA with PKCS#1 v1.5 and SHA-256, in profile backhaul with SHA-1; EC with SHA-2",
+        default=None,
+        example="rsa-pss-sha256",
+    )
     certificate_profile: str | None = setting("certProfile sent in the header", default=None, example="gnb")
     implicit_confirmation: bool = setting("ask the CA to skip certConf", default=False)
     http: HttpSettings = setting("how messages travel", factory=HttpSettings)
@@ -250,6 +294,11 @@ class KeySettings:
     """The key of an identity: made by us, or made elsewhere (``existing``)."""
 
     algorithm: KeyAlgorithm = setting("what to make: kind and size", default=KeyAlgorithm.EC_P256)
+    usage: KeyUsage = setting(
+        "what the key is for; one for encipherment (RSA) or agreement (EC, X25519) does not sign, and proves itself by "
+        "decrypting what the CA sends",
+        default=KeyUsage.SIGNATURE,
+    )
     store: str = setting("`software`, or the name of a token", default=SOFTWARE)
     existing: str | None = setting(
         "a key made elsewhere, PEM; it is used and never changed",

@@ -34,6 +34,9 @@ PRIVATE_KEY: Final = "private-key.pem"
 KEY_REFERENCE: Final = "private-key.uri"
 DOCUMENT: Final = "credential.json"
 
+REVOKED: Final = "revoked"
+"""The mark of a certificate that was revoked on our request; its value is the time (ISO 8601)."""
+
 CONFIRMED: Final = "confirmed"
 """The mark of a certificate that the CA knows we accepted (pkiConf came, or implicit confirmation was granted)."""
 

@@ -19,8 +19,8 @@ from agent.store import atomic
 from agent.store.credential import CONFIRMED
 from agent.store.generations import Credential, Generation, IdentityStore
 from agent.store.state import IdentityState
+from hsm.algorithms import KeyAlgorithm
 from hsm.errors import KeyStoreError
-from hsm.keystore import KeyAlgorithm
 from hsm.software import SoftwareKeyStore
 from tests.unit.store.disks import FailingDisk, PowerCut, Survival, copy
 from tests.unit.store.samples import ROOT, left_overs

@@ -1,0 +1,1 @@
+"""Keys, in software or on a token. Knows nothing of the agent."""
