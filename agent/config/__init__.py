@@ -1,0 +1,101 @@
+"""The configuration: YAML to :class:`agent.settings.Settings`, with every mistake named by file, line, key and remedy.
+
+What is read is checked in three steps. :func:`load` takes what the file says by itself and refuses what cannot work.
+:func:`check_files` looks for the files it names; they may arrive later than the configuration. :func:`warnings` and
+:func:`unsupported` tell what is allowed but odd, and what this version reads without acting on it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from agent.config import rules
+from agent.config.document import LARGEST, Unparsable, compose
+from agent.config.files import check_files, explain, read_regular
+from agent.config.findings import Enough, KeyPath, Mistakes, Notice, Place
+from agent.config.reading import Reader
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
+
+__all__ = ["Notice", "check_files", "load", "parse", "unsupported", "warnings"]
+
+
+def load(path: Path) -> Settings:
+    """Return the settings in the file at ``path``.
+
+    Raises:
+        ConfigurationError: when it cannot be read or is wrong; all mistakes at once in ``mistakes``.
+    """
+    try:
+        data = read_regular(path, LARGEST)
+    except OSError as error:
+        _refuse(path, None, *explain(error, path))
+    if len(data) > LARGEST:
+        _refuse(path, None, f"the file is larger than {LARGEST} octets", "is this the right file?")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        start = data.rfind(b"\n", 0, error.start) + 1
+        place = Place(data.count(b"\n", 0, start) + 1, error.start - start + 1)
+        _refuse(path, place, "the file is not UTF-8", f"save it as UTF-8: iconv -f ISO-8859-1 -t UTF-8 {path.name}")
+    return parse(text, source=path)
+
+
+def parse(text: str, *, source: Path) -> Settings:
+    """Return the settings in ``text``. Mistakes name ``source``, and relative paths start in its directory.
+
+    Raises:
+        ConfigurationError: when anything is wrong; all mistakes at once in ``mistakes``.
+    """
+    mistakes = Mistakes(source)
+    reader = Reader(source.absolute().parent, mistakes)
+    more = False
+    settings = None
+    try:
+        settings = _read(text, reader, mistakes)
+    except Enough:
+        more = True
+    if mistakes or settings is None:
+        raise mistakes.error(more=more)
+    return settings
+
+
+def warnings(settings: Settings) -> tuple[Notice, ...]:
+    """Return what is allowed and probably not meant."""
+    return tuple(rules.warnings(settings))
+
+
+def unsupported(settings: Settings) -> tuple[Notice, ...]:
+    """Return what this version reads and checks, but does not act on yet."""
+    return tuple(rules.unsupported(settings))
+
+
+def _read(text: str, reader: Reader, mistakes: Mistakes) -> Settings | None:
+    try:
+        root = compose(text, mistakes)
+    except Unparsable as error:
+        mistakes.add(error.place, (), error.text, error.remedy)
+        return None
+    if root is None:
+        mistakes.add(None, (), "the file is empty", "start from one of the examples, or from enrolld.yaml beside them")
+        return None
+    settings = reader.settings(root)
+    if settings is not None:
+        for notice in rules.mistakes(settings):
+            mistakes.add(_place(notice.path, reader), notice.path, notice.text, notice.remedy)
+    return settings
+
+
+def _place(path: KeyPath, reader: Reader) -> Place | None:
+    """Return where a key stands, or the nearest section around it when it was left to its default."""
+    while path and path not in reader.places:
+        path = path[:-1]
+    return reader.places.get(path)
+
+
+def _refuse(source: Path, place: Place | None, text: str, remedy: str) -> NoReturn:
+    mistakes = Mistakes(source)
+    mistakes.add(place, (), text, remedy)
+    raise mistakes.error()

@@ -1,0 +1,293 @@
+"""The rules across keys, as tables: what cannot work together, what is odd, and what this version does not do yet.
+
+A row is one rule about one key. Its text continues the key, so that both read as a sentence, in a message as well as
+in the manual, which is made from these tables too: ``identities.NAME.authority: must be the name of an authority``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Final
+
+from agent import units
+from agent.config import key_rules
+from agent.config.findings import choose
+from agent.config.rulebook import Authority, Entry, Identity, Rule, RuleBook, apply
+from agent.settings import (
+    SOFTWARE,
+    AuthoritySettings,
+    HashName,
+    HmacName,
+    KeyUsage,
+    ProfileName,
+    RenewalKey,
+    Settings,
+)
+
+_SHA1_MACS: Final = (HmacName.HMAC_SHA1, HmacName.HMAC_SHA1_IETF)
+_VOLATILE: Final = ("/run", "/var/run", "/dev/shm")  # noqa: S108 - named to warn about them
+_WEAK_ITERATIONS: Final = 1000
+_LABEL_OCTETS: Final = 32
+_TWO_THIRDS: Final = 66
+
+
+def _authority_of(one: Identity) -> AuthoritySettings | None:
+    return one.settings.authorities.get(one.own.authority)
+
+
+def _nearest_authority(one: Identity) -> str:
+    return choose(one.own.authority, one.settings.authorities)
+
+
+def _nearest_store(one: Identity) -> str:
+    return choose(one.own.key.store, [SOFTWARE, *one.settings.tokens])
+
+
+def _repeats(texts: Collection[str]) -> bool:
+    return len(set(texts)) < len(texts)
+
+
+def _learns_anchors_without_mac(one: Identity) -> bool:
+    authority = _authority_of(one)
+    return authority is not None and authority.trust_anchors is None and one.own.bootstrap.shared_secret is None
+
+
+def _shares_key(one: Identity) -> bool:
+    """Tell whether another identity uses the same key made elsewhere, while this one leaves it at renewal."""
+    key = one.own.key.existing
+    return (
+        key is not None
+        and one.own.renewal.key == RenewalKey.NEW
+        and any(other.key.existing == key for name, other in one.settings.identities.items() if name != one.name)
+    )
+
+
+def _is_volatile(one: Entry[Settings]) -> bool:
+    return any(one.own.state_directory.is_relative_to(place) for place in _VOLATILE)
+
+
+def _has_3gpp_secret(one: Identity) -> bool:
+    authority = _authority_of(one)
+    if authority is None or one.own.bootstrap.shared_secret is None:
+        return False
+    return authority.profile == ProfileName.THREE_GPP
+
+
+def _unused(one: Authority) -> bool:
+    return all(identity.authority != one.name for identity in one.settings.identities.values())
+
+
+def _in_token(one: Identity) -> bool:
+    return one.own.key.store != SOFTWARE
+
+
+def _vendor_key_in_token(one: Identity) -> bool:
+    vendor = one.own.bootstrap.vendor_certificate
+    return vendor is not None and vendor.key.startswith("pkcs11:")
+
+
+def _existing_in_token(one: Identity) -> bool:
+    return (one.own.key.existing or "").startswith("pkcs11:")
+
+
+def _profile_is(*profiles: ProfileName) -> Callable[[Authority], bool]:
+    return lambda one: one.own.profile in profiles
+
+
+MISTAKES: Final = RuleBook(
+    whole=(
+        Rule(
+            "runtime-directory",
+            lambda one: one.own.runtime_directory == one.own.state_directory,
+            "must not be the state directory: it is emptied at boot",
+            "choose another one, such as /run/enrolld",
+        ),
+    ),
+    authority=(
+        Rule(
+            "implicit-confirmation",
+            lambda one: one.own.implicit_confirmation and one.own.profile != ProfileName.LIGHTWEIGHT,
+            "is for profile lightweight only",
+            "set it to false, or choose that profile",
+        ),
+        Rule(
+            "mac.one-way-function",
+            lambda one: one.own.mac.one_way_function == HashName.SHA1 and one.own.profile != ProfileName.BACKHAUL,
+            "may be sha1 in profile backhaul only",
+            "choose sha256",
+        ),
+        Rule(
+            "http.tls-trust-anchors",
+            lambda one: not one.own.http.tls_trust_anchors and any(url.startswith("https:") for url in one.own.urls),
+            "is needed for an https URL",
+            "name the PEM file of the CA that issued the server's TLS certificate, or use http: CMP protects itself",
+        ),
+        Rule(
+            "http.tls-key",
+            lambda one: one.own.http.tls_key is not None and one.own.http.tls_certificate is None,
+            "needs tls-certificate",
+            "name the client certificate that belongs to the key, or remove tls-key",
+        ),
+        Rule(
+            "polling.maximum",
+            lambda one: one.own.polling.maximum < one.own.polling.minimum,
+            "must not be less than minimum",
+            "raise it, or lower minimum",
+        ),
+        Rule(
+            "polling.give-up-after",
+            lambda one: one.own.polling.give_up_after < one.own.polling.minimum,
+            "must not be less than minimum: nobody would ever ask",
+            "raise it, or lower minimum",
+        ),
+        *key_rules.AUTHORITY_MISTAKES,
+        Rule("urls", lambda one: _repeats(one.own.urls), "must not name an address twice", "remove one of the two"),
+        Rule("quirks", lambda one: _repeats(one.own.quirks), "must not name a quirk twice", "remove one of the two"),
+    ),
+    identity=(
+        Rule(
+            "authority",
+            lambda one: one.own.authority not in one.settings.authorities,
+            "must be the name of an authority",
+            _nearest_authority,
+        ),
+        Rule(
+            "key.store",
+            lambda one: one.own.key.store != SOFTWARE and one.own.key.store not in one.settings.tokens,
+            "must be `software` or the name of a token",
+            _nearest_store,
+        ),
+        Rule(
+            "bootstrap",
+            _learns_anchors_without_mac,
+            "must be a shared secret when the authority has `trust-anchors: enrollment`",
+            "name the root certificates in trust-anchors, or use shared-secret",
+        ),
+        Rule(
+            "alternative-names",
+            lambda one: _repeats(one.own.alternative_names),
+            "must not name anything twice",
+            "remove one of the two",
+        ),
+        *key_rules.IDENTITY_MISTAKES,
+    ),
+    target=(
+        Rule(
+            "hook.command",
+            lambda one: one.own.hook is not None and not one.own.hook.command[0].startswith("/"),
+            "must begin with the absolute path of a program: there is no shell and no PATH",
+            "write it like [/usr/libexec/reload-ike]",
+        ),
+    ),
+    token=(
+        Rule(
+            "",
+            lambda one: one.name == SOFTWARE,
+            "must not be called software: that is the store for keys in files",
+            "choose another name",
+        ),
+        Rule(
+            "label",
+            lambda one: len(one.own.label.encode()) > _LABEL_OCTETS,
+            "must not be longer than 32 octets (PKCS#11)",
+            "copy the label that `pkcs11-tool --list-slots` shows",
+        ),
+    ),
+)
+"""What is refused."""
+
+WARNINGS: Final = RuleBook(
+    whole=(
+        Rule(
+            "state-directory",
+            _is_volatile,
+            "is in a place that is emptied at boot, and every key and certificate with it",
+            "choose a place that stays, such as /var/lib/enrolld",
+        ),
+        Rule(
+            "identities",
+            lambda one: not one.own.identities,
+            "is empty, so there is nothing to do",
+            "add an identity; the examples show one for each deployment",
+        ),
+    ),
+    authority=(
+        Rule("", _unused, "is used by no identity", "name it in an identity, or remove it"),
+        Rule(
+            "mac.mac",
+            lambda one: one.own.mac.mac in _SHA1_MACS and one.own.profile != ProfileName.BACKHAUL,
+            "uses SHA-1, which only old servers still need",
+            "choose hmac-sha256, unless the server refuses it",
+        ),
+        Rule(
+            "mac.iterations",
+            lambda one: one.own.mac.iterations < _WEAK_ITERATIONS,
+            "is so low that a short secret can be guessed from one recorded message",
+            "choose 10000, unless the server refuses it",
+        ),
+        Rule(
+            "quirks",
+            lambda one: bool(one.own.quirks),
+            "weakens the checks of what this authority answers",
+            "remove each one that the server no longer needs",
+        ),
+        *key_rules.AUTHORITY_WARNINGS,
+    ),
+    identity=(
+        Rule(
+            "bootstrap.shared-secret",
+            _has_3gpp_secret,
+            "is not what profile 3gpp describes: TS 33.310 has base stations prove themselves by a vendor certificate",
+            "keep it only if the operator's RA asks for it",
+        ),
+        Rule(
+            "key.existing",
+            _shares_key,
+            "is the key of another identity too; renewal with a new key parts them",
+            "give each identity its own key, or set renewal.key to same",
+        ),
+        Rule(
+            "renewal.at",
+            lambda one: units.percent(one.own.renewal.at) < _TWO_THIRDS,
+            "is sooner than two thirds of the life, and counts as two thirds",
+            "write 66% or more",
+        ),
+        *key_rules.IDENTITY_WARNINGS,
+    ),
+)
+"""What is allowed, and probably not meant."""
+
+_NOT_YET: Final = "is read and checked, but this version does not act on it"
+
+UNSUPPORTED: Final = RuleBook(
+    authority=(Rule("profile", _profile_is(ProfileName.THREE_GPP), _NOT_YET, "choose lightweight"),),
+    identity=(
+        Rule("key.usage", lambda one: one.own.key.usage != KeyUsage.SIGNATURE, _NOT_YET, "choose signature"),
+        Rule("key.store", _in_token, _NOT_YET, "choose software"),
+        Rule("key.existing", _existing_in_token, _NOT_YET, "name a PEM file"),
+        Rule(
+            "bootstrap.vendor-certificate.key",
+            _vendor_key_in_token,
+            _NOT_YET,
+            "name a PEM file",
+        ),
+    ),
+    target=(
+        Rule(
+            "",
+            lambda _: True,
+            _NOT_YET,
+            "read the files from current/ below the identity in the state directory",
+        ),
+    ),
+    token=(Rule("", lambda _: True, _NOT_YET, "keep keys in the software store"),),
+)
+"""What the file may say and this version does not do. Rows leave this table as features arrive."""
+
+WEIGHTS: Final = {"Refused": MISTAKES, "Warned about": WARNINGS, "Not yet acted on": UNSUPPORTED}
+"""The tables by what becomes of a broken rule, for the manual."""
+
+mistakes = partial(apply, MISTAKES)
+warnings = partial(apply, WARNINGS)
+unsupported = partial(apply, UNSUPPORTED)
