@@ -1,0 +1,392 @@
+"""Reading X.509 certificates once and completely, comparing their names and keys, judging their algorithms.
+
+The library parses lazily: a certificate that loads may still raise when its names, dates or extensions are touched.
+:func:`read` touches everything at one place, turns every refusal into our own error, and gives plain facts to the
+modules that decide (``trust``, ``name_constraints``, ``acceptance``).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+from collections.abc import Hashable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from agent.cmp import der
+from agent.cmp.errors import MalformedMessage
+from agent.cmp.failures import clean_text
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+NameKey = tuple[frozenset[tuple[str, str | bytes]], ...]
+"""What two names must have equal to be the same name (see :func:`name_key`)."""
+
+_Value = TypeVar("_Value", bound=x509.ExtensionType)
+
+_KEY_USAGES: Final = (
+    ("digital_signature", "digitalSignature"),
+    ("content_commitment", "nonRepudiation"),
+    ("key_encipherment", "keyEncipherment"),
+    ("data_encipherment", "dataEncipherment"),
+    ("key_agreement", "keyAgreement"),
+    ("key_cert_sign", "keyCertSign"),
+    ("crl_sign", "cRLSign"),
+)
+
+_ML_DSA: Final = {f"2.16.840.1.101.3.4.3.{arc}": f"ml-dsa-{size}" for arc, size in ((17, 44), (18, 65), (19, 87))}
+_NAMED_BY_OID: Final = {"1.3.101.110": "x25519", "1.3.101.112": "ed25519", "1.3.101.113": "ed448", **_ML_DSA}
+_MD5_WITH_RSA: Final = "1.2.840.113549.1.1.4"
+_ECDSA_WITH_SHA1: Final = "1.2.840.10045.4.1"
+_RSA_ENCRYPTION: Final = bytes.fromhex("06092a864886f70d010101")
+_NULL: Final = b"\x05\x00"
+_VERSION_TAG: Final = 0xA0
+_REMEMBERED: Final = 128
+"""Certificates of which the facts are kept: one answer asks for those of the same few some twenty times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Facts:
+    """All that is in a certificate and matters here. Names of usages are the RFC's, OIDs are dotted text."""
+
+    certificate: x509.Certificate = field(repr=False)
+    octets: bytes = field(repr=False)
+    """The certificate's DER."""
+    version: x509.Version
+    subject: x509.Name
+    issuer: x509.Name
+    subject_key: NameKey
+    issuer_key: NameKey
+    not_before: datetime
+    not_after: datetime
+    spki: bytes
+    """SubjectPublicKeyInfo as it stands in the certificate."""
+    public_key: CertificatePublicKeyTypes | None
+    """None: a kind of key or curve that the library does not know."""
+    is_ca: bool
+    path_length: int | None
+    key_usage: frozenset[str] | None
+    extended_key_usage: frozenset[str] | None
+    alternative_names: tuple[x509.GeneralName, ...]
+    name_constraints: x509.NameConstraints | None
+    subject_key_identifier: bytes | None
+    authority_key_identifier: bytes | None
+    critical: frozenset[str]
+
+    @property
+    def who(self) -> str:
+        """The subject for people: RFC 4514 text in quotes, safe to print."""
+        return quoted(self.subject)
+
+    @property
+    def identity(self) -> tuple[NameKey, bytes]:
+        """Name and key: what stays equal between an anchor and its cross-certified twin."""
+        return self.subject_key, self.spki
+
+    @property
+    def self_issued(self) -> bool:
+        """Whether subject and issuer are one name (RFC 5280 6.1)."""
+        return self.subject_key == self.issuer_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmRules:
+    """Which keys and signature hashes are strong enough, as data.
+
+    ``hashes``: names such as ``sha256``. ``rsa_bits``, ``dsa_bits``: least size; ``dsa_bits`` None refuses DSA.
+    ``curves``: names such as ``secp256r1``. ``others``: ed25519, ed448, ml-dsa-44 and so on, x25519.
+    """
+
+    hashes: frozenset[str]
+    rsa_bits: int
+    curves: frozenset[str]
+    others: frozenset[str]
+    dsa_bits: int | None = None
+
+    def key_problem(self, facts: Facts) -> str | None:
+        """Say why the key of a certificate is not accepted; None when it is."""
+        match facts.public_key:
+            case rsa.RSAPublicKey(key_size=bits):
+                return None if bits >= self.rsa_bits else f"an RSA key of {bits} bits, less than {self.rsa_bits}"
+            case ec.EllipticCurvePublicKey(curve=curve):
+                return None if curve.name in self.curves else f"a key on the curve {curve.name}"
+            case dsa.DSAPublicKey(key_size=bits):
+                return None if self.dsa_bits and bits >= self.dsa_bits else f"a DSA key of {bits} bits"
+            case None:
+                return "a key of an unknown kind or on an unknown curve"
+            case _:
+                name = _NAMED_BY_OID.get(facts.certificate.public_key_algorithm_oid.dotted_string, "unsuitable")
+                return None if name in self.others else f"a key of the kind {name}"
+
+    def signature_problem(self, facts: Facts) -> str | None:
+        """Say why the algorithm that signed a certificate is not accepted; None when it is."""
+        oid = facts.certificate.signature_algorithm_oid.dotted_string
+        if oid in _NAMED_BY_OID:
+            return None if _NAMED_BY_OID[oid] in self.others else f"a signature with {_NAMED_BY_OID[oid]}"
+        try:
+            used = facts.certificate.signature_hash_algorithm
+        except UnsupportedAlgorithm:
+            used = None
+        if used is None:
+            return f"a signature with the unknown algorithm {oid}"
+        return None if used.name in self.hashes else f"a signature over {used.name}"
+
+
+MODERN: Final = AlgorithmRules(
+    hashes=frozenset({"sha224", "sha256", "sha384", "sha512"}),
+    rsa_bits=2048,
+    curves=frozenset({"secp256r1", "secp384r1", "secp521r1"}),
+    others=frozenset(_NAMED_BY_OID.values()),
+)
+"""What every profile but ``backhaul`` accepts (RFC 9481 section 2, TS 33.310 6.1.1)."""
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def load(octets: bytes) -> x509.Certificate:
+    """Load one certificate from canonical DER.
+
+    Raises:
+        MalformedMessage: when it is none, or anything in it cannot be read.
+    """
+    try:
+        der.check(octets)
+        with _quiet():
+            certificate = x509.load_der_x509_certificate(octets)
+    except Exception as error:
+        raise _unreadable(error) from error
+    return read(certificate).certificate
+
+
+def load_all(certificates: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
+    """Load what loads: extraCerts and caPubs may hold rubbish that nobody signed; it is left out, not an error."""
+    found = []
+    for octets in certificates:
+        with suppress(MalformedMessage):
+            found.append(load(octets))
+    return tuple(found)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def read(certificate: x509.Certificate) -> Facts:
+    """Read everything in ``certificate``.
+
+    Raises:
+        MalformedMessage: naming what cannot be read; nothing else, whatever the octets are.
+    """
+    try:
+        with _quiet():
+            return _read(certificate)
+    except Exception as error:
+        raise _unreadable(error) from error
+
+
+def signature_verifies(facts: Facts, issuer: Facts) -> bool:
+    """Tell whether the key of ``issuer`` made the signature of ``facts``; key and algorithm must belong together."""
+    signed, key = facts.certificate, issuer.public_key
+    oid = signed.signature_algorithm_oid.dotted_string
+    signature, content = signed.signature, signed.tbs_certificate_bytes
+    try:
+        hash_, scheme = signed.signature_hash_algorithm, signed.signature_algorithm_parameters
+        match key, scheme:
+            case rsa.RSAPublicKey(), padding.PKCS1v15() | padding.PSS() if hash_:
+                key.verify(signature, content, scheme, hash_)
+            case rsa.RSAPublicKey(), None if hash_ and oid == _MD5_WITH_RSA:  # the library names the hash only
+                key.verify(signature, content, padding.PKCS1v15(), hash_)
+            case ec.EllipticCurvePublicKey(), ec.ECDSA():
+                key.verify(signature, content, scheme)
+            case ec.EllipticCurvePublicKey(), None if hash_ and oid == _ECDSA_WITH_SHA1:  # as for MD5 with RSA
+                key.verify(signature, content, ec.ECDSA(hash_))
+            case dsa.DSAPublicKey(), None if hash_:
+                key.verify(signature, content, hash_)
+            case ((ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()), None) if oid == _key_oid(issuer):
+                key.verify(signature, content)
+            case _, None if oid in _ML_DSA and oid == _key_oid(issuer):
+                _verify_with_any(key, signature, content)
+            case _:
+                return False
+    except Exception:  # noqa: BLE001 - whatever the library says about odd keys: what was not verified is not trusted
+        return False
+    return True
+
+
+def same_public_key(one: bytes, other: bytes) -> bool:
+    """Compare two SubjectPublicKeyInfo: algorithm, parameters and key bits; for RSA, NULL and absent are the same.
+
+    Raises:
+        MalformedMessage: when one of them is none.
+    """
+    try:
+        return _key_parts(one) == _key_parts(other)
+    except ValueError as error:
+        raise der.malformed("a public key in it has the wrong parts") from error
+
+
+def name_key(name: x509.Name) -> NameKey:
+    """Return what identifies a distinguished name under RFC 5280 7.1.
+
+    The order of the RDNs counts, the order inside one does not; the string type does not count, nor do letter case and
+    the amount of white space (caseIgnoreMatch). Values that are not text are compared as octets.
+    """
+    return tuple(frozenset((one.oid.dotted_string, _value_key(one.value)) for one in rdn) for rdn in name.rdns)
+
+
+def general_name_key(name: x509.GeneralName) -> Hashable:
+    """Return what identifies an alternative name: host names without letter case, everything else exactly."""
+    match name:
+        case x509.DNSName(value=value):
+            return "dns", value.lower()
+        case x509.RFC822Name(value=value):
+            local, at, host = value.rpartition("@")
+            return "email", local + at + host.lower()
+        case x509.DirectoryName(value=value):
+            return "dir", name_key(value)
+        case _:
+            return name
+
+
+def general_name_text(name: x509.GeneralName) -> str:
+    """Return an alternative name for people, written as in our configuration where it can be."""
+    match name:
+        case x509.DNSName(value=value):
+            text = f"dns:{value}"
+        case x509.IPAddress(value=value):
+            text = f"ip:{value}"
+        case x509.UniformResourceIdentifier(value=value):
+            text = f"uri:{value}"
+        case x509.RFC822Name(value=value):
+            text = f"email:{value}"
+        case x509.DirectoryName(value=value):
+            text = f"dir:{value.rfc4514_string()}"
+        case _:
+            text = str(name)
+    return clean_text(text)
+
+
+def quoted(name: x509.Name) -> str:
+    """Return a name as RFC 4514 text in quotes, safe to print."""
+    return f'"{clean_text(name.rfc4514_string())}"'
+
+
+def when(moment: datetime) -> str:
+    """Return an aware time in UTC as people read it, to the minute."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _read(certificate: x509.Certificate) -> Facts:
+    octets, content = certificate.public_bytes(Encoding.DER), certificate.tbs_certificate_bytes
+    fields = [content[one.start : one.end] for one in der.children(content)]
+    inner_algorithm, key_info = fields[1], fields[5]
+    if fields[0][0] == _VERSION_TAG:
+        inner_algorithm, key_info = fields[2], fields[6]
+    _, algorithm, signature = der.children(octets)
+    # The outer algorithm is not signed (RFC 5280 4.1.1.2), nor is the count of unused bits before the signature.
+    if octets[algorithm.start : algorithm.end] != inner_algorithm or octets[signature.contents] != 0:
+        raise ValueError("its signature is not described by its signed part")
+    _touch_signature(certificate)
+    constraints = _extension(certificate, x509.BasicConstraints)
+    extended = _extension(certificate, x509.ExtendedKeyUsage)
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    subject_key_identifier = _extension(certificate, x509.SubjectKeyIdentifier)
+    authority_key_identifier = _extension(certificate, x509.AuthorityKeyIdentifier)
+    subject, issuer = certificate.subject, certificate.issuer
+    return Facts(
+        certificate=certificate,
+        octets=octets,
+        version=certificate.version,
+        subject=subject,
+        issuer=issuer,
+        subject_key=name_key(subject),
+        issuer_key=name_key(issuer),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        spki=key_info,
+        public_key=_public_key(certificate),
+        is_ca=constraints is not None and constraints.ca,
+        path_length=constraints.path_length if constraints else None,
+        key_usage=_key_usage(_extension(certificate, x509.KeyUsage)),
+        extended_key_usage=frozenset(one.dotted_string for one in extended) if extended is not None else None,
+        alternative_names=tuple(names) if names else (),
+        name_constraints=_extension(certificate, x509.NameConstraints),
+        subject_key_identifier=subject_key_identifier.digest if subject_key_identifier else None,
+        authority_key_identifier=authority_key_identifier.key_identifier if authority_key_identifier else None,
+        critical=frozenset(one.oid.dotted_string for one in certificate.extensions if one.critical),
+    )
+
+
+def _touch_signature(certificate: x509.Certificate) -> None:
+    """Raise ValueError now if the algorithm's parameters are damaged; an unknown algorithm is judged later."""
+    try:
+        _ = certificate.signature_hash_algorithm, certificate.signature_algorithm_parameters
+    except UnsupportedAlgorithm:
+        return
+
+
+def _public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes | None:
+    try:
+        return certificate.public_key()
+    except UnsupportedAlgorithm:
+        return None
+
+
+def _extension(certificate: x509.Certificate, kind: type[_Value]) -> _Value | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _key_usage(usage: x509.KeyUsage | None) -> frozenset[str] | None:
+    return None if usage is None else frozenset(name for ours, name in _KEY_USAGES if getattr(usage, ours))
+
+
+def _key_oid(facts: Facts) -> str:
+    return facts.certificate.public_key_algorithm_oid.dotted_string
+
+
+def _verify_with_any(key: Any, signature: bytes, content: bytes) -> None:
+    # ML-DSA keys came to the library late: their classes cannot be named here.
+    key.verify(signature, content)
+
+
+def _key_parts(spki: bytes) -> tuple[bytes, bytes, bytes]:
+    algorithm, bits = der.children(spki)
+    oid, *rest = (spki[one.start : one.end] for one in der.children(spki, algorithm))
+    parameters = b"".join(rest)
+    if oid == _RSA_ENCRYPTION and parameters == _NULL:
+        parameters = b""
+    return oid, parameters, spki[bits.start : bits.end]
+
+
+def _value_key(value: str | bytes) -> str | bytes:
+    if isinstance(value, bytes):
+        return value
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold()).split())
+
+
+def _quiet() -> warnings.catch_warnings[None]:
+    # Roots with serial number 0, a NULL too many or a name too long are in the field; the library warns on stderr
+    # (CryptographyDeprecationWarning and plain UserWarning), which helps nobody.
+    return warnings.catch_warnings(action="ignore", category=UserWarning)
+
+
+def _unreadable(error: Exception) -> MalformedMessage:
+    """Return our error for whatever the library raised over hostile octets.
+
+    Seen so far: ValueError, TypeError, KeyError, DuplicateExtension, InvalidVersion, UnsupportedGeneralNameType; each
+    version has its own. A list of them would be one short on the day a peer finds the next.
+    """
+    # The gate's own text begins with "the answer is ...: "; only what follows is about the certificate.
+    detail = str(error).partition(": ")[2] if isinstance(error, MalformedMessage) else str(error)
+    return MalformedMessage(
+        f"a certificate cannot be read: {clean_text(detail)}",
+        remedy="Ask the CA's operator for a certificate that follows RFC 5280, and give him this message.",
+    )

@@ -1,0 +1,306 @@
+"""PKIMessage as frozen dataclasses (RFC 9810 section 5): header, bodies, and how a message is taken apart.
+
+Taking apart has two steps on purpose: :func:`parse` passes the strict gate, cuts the octets and reads the header
+only; :meth:`Message.body` reads the body, and is called after the protection over the received octets is verified.
+Names, keys, certificates, algorithm identifiers and extensions are complete DER values in ``bytes``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.cmp import asn1, der
+from agent.cmp.failures import clean_text
+
+if TYPE_CHECKING:
+    from agent.cmp.bodies import Body
+
+NULL_DN: Final = bytes.fromhex("a4023000")
+"""GeneralName directoryName with an empty Name: "unknown" in a header (RFC 9810 appendix C.1)."""
+
+PVNO_2, PVNO_3 = 2, 3
+
+
+class BodyType(IntEnum):
+    """Arms of PKIBody; the number is the context tag (RFC 9810 5.1.2)."""
+
+    IR = 0
+    IP = 1
+    CR = 2
+    CP = 3
+    P10CR = 4
+    POPDECC = 5
+    POPDECR = 6
+    KUR = 7
+    KUP = 8
+    KRR = 9
+    KRP = 10
+    RR = 11
+    RP = 12
+    CCR = 13
+    CCP = 14
+    CKUANN = 15
+    CANN = 16
+    RANN = 17
+    CRLANN = 18
+    PKICONF = 19
+    NESTED = 20
+    GENM = 21
+    GENP = 22
+    ERROR = 23
+    CERTCONF = 24
+    POLLREQ = 25
+    POLLREP = 26
+
+    @property
+    def label(self) -> str:
+        """The name as the RFC spells it."""
+        return {"PKICONF": "pkiconf", "CERTCONF": "certConf", "POLLREQ": "pollReq", "POLLREP": "pollRep"}.get(
+            self.name, self.name.lower()
+        )
+
+
+class Info(StrEnum):
+    """OIDs of InfoTypeAndValue that we use: id-it (RFC 9810 5.3.19)."""
+
+    IMPLICIT_CONFIRM = "1.3.6.1.5.5.7.4.13"
+    CONFIRM_WAIT_TIME = "1.3.6.1.5.5.7.4.14"
+    CURRENT_CRL = "1.3.6.1.5.5.7.4.6"
+    CA_CERTS = "1.3.6.1.5.5.7.4.17"
+    ROOT_CA_KEY_UPDATE = "1.3.6.1.5.5.7.4.18"
+    CERT_REQ_TEMPLATE = "1.3.6.1.5.5.7.4.19"
+    ROOT_CA_CERT = "1.3.6.1.5.5.7.4.20"
+    CERT_PROFILE = "1.3.6.1.5.5.7.4.21"
+    CRL_STATUS_LIST = "1.3.6.1.5.5.7.4.22"
+    CRLS = "1.3.6.1.5.5.7.4.23"
+
+
+@dataclass(frozen=True, slots=True)
+class InfoTypeAndValue:
+    """``type`` is a dotted OID, ``value`` the DER of its value or None."""
+
+    type: str
+    value: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """PKIHeader (RFC 9810 5.1.1). ``sender`` and ``recipient`` are the DER of a GeneralName."""
+
+    pvno: int = PVNO_2
+    sender: bytes = NULL_DN
+    recipient: bytes = NULL_DN
+    message_time: datetime | None = None
+    protection_alg: bytes | None = None
+    sender_kid: bytes | None = None
+    recip_kid: bytes | None = None
+    transaction_id: bytes | None = None
+    sender_nonce: bytes | None = None
+    recip_nonce: bytes | None = None
+    free_text: tuple[str, ...] = ()
+    general_info: tuple[InfoTypeAndValue, ...] = ()
+
+    def info(self, kind: str) -> InfoTypeAndValue | None:
+        """Return the first generalInfo entry of ``kind``."""
+        return next((entry for entry in self.general_info if entry.type == kind), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A received PKIMessage: header read, body still octets.
+
+    ``protected_part`` is the DER of ProtectedPart over the octets as received; ``extra_certs`` are not protected.
+    """
+
+    header: Header
+    type: BodyType
+    body_octets: bytes
+    protected_part: bytes
+    protection: bytes | None
+    extra_certs: tuple[bytes, ...]
+
+    def body(self) -> Body:
+        """Read the body.
+
+        Raises:
+            MalformedMessage: when it does not fit its type.
+        """
+        from agent.cmp import codec  # noqa: PLC0415 - the codec is built on this module
+
+        return codec.decode(self.type, self.body_octets)
+
+
+def parse(octets: bytes, limits: der.Limits = der.LIMITS) -> Message:
+    """Check ``octets`` against ``limits`` and canonical DER, cut them, and read the header.
+
+    Raises:
+        MalformedMessage: when they are not one PKIMessage.
+    """
+    der.check(octets, limits)
+    outer = der.read(octets)
+    parts = der.children(octets, outer) if outer.tag == der.SEQUENCE else []
+    if not 2 <= len(parts) <= 4:  # noqa: PLR2004 - header, body, protection, extraCerts
+        raise der.malformed("it does not have the parts of a PKIMessage")
+    header, body, *rest = parts
+    number = body.tag - _CONTEXT
+    if number not in BodyType.__members__.values() or len(der.children(octets, body)) != 1:
+        raise der.malformed(f"its body (tag {body.tag:#04x}) is none of a PKIMessage")
+    protection, extra_certs = _read_trailer(octets, rest)
+    return Message(
+        header=_read_header(octets[header.start : header.end]),
+        type=BodyType(number),
+        body_octets=octets[body.contents : body.end],
+        protected_part=der.wrap(der.SEQUENCE, octets[header.start : header.end], octets[body.start : body.end]),
+        protection=protection,
+        extra_certs=extra_certs,
+    )
+
+
+def build(
+    header: Header, body: Body, *, protect: Callable[[bytes], bytes] | None = None, extra_certs: tuple[bytes, ...] = ()
+) -> bytes:
+    """Return the DER of a PKIMessage.
+
+    ``protect`` gets the DER of ProtectedPart and returns the protection octets; ``header`` must already name the
+    algorithm it uses. An empty ``extra_certs`` is left out, never sent as an empty list (RFC 9810 5.1).
+
+    Raises:
+        LocalError: when header or body hold what cannot be encoded.
+    """
+    from agent.cmp import codec  # noqa: PLC0415 - the codec is built on this module
+
+    number, contents = codec.encode(body)
+    covered = (_write_header(header), der.wrap(_CONTEXT | number, contents))
+    trailer = b""
+    if protect is not None:
+        bits = der.wrap(der.BIT_STRING, b"\x00", protect(der.wrap(der.SEQUENCE, *covered)))
+        trailer += der.wrap(_CONTEXT, bits)
+    if extra_certs:
+        trailer += der.wrap(_CONTEXT | 1, der.wrap(der.SEQUENCE, *extra_certs))
+    return der.wrap(der.SEQUENCE, *covered, trailer)
+
+
+_CONTEXT: Final = 0xA0
+"""Tag [0], explicit; the number is added."""
+
+MAXIMUM_CERTIFICATES: Final = 32
+"""More certificates in one list than this are refused: path building must stay bounded."""
+
+
+def moment(value: Any) -> datetime:
+    """Return a GeneralizedTime (text or schema object) as an aware datetime; beyond microseconds it is cut.
+
+    Raises:
+        MalformedMessage: when it is no such time.
+    """
+    written = str(value)
+    found = _GENERALIZED_TIME.fullmatch(written)
+    if found is None:
+        raise der.malformed(f"{clean_text(written, 40)!r} is not a time")
+    whole, fraction = found.groups(default="")
+    try:
+        seconds = datetime.strptime(whole, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise der.malformed(f"{written[:20]!r} is not a time") from error
+    return seconds.replace(microsecond=int(fraction[:6].ljust(6, "0")))
+
+
+_GENERALIZED_TIME: Final = re.compile(r"(\d{14})(?:\.(\d+))?Z", re.ASCII)
+
+
+def generalized_time(when: datetime) -> str:
+    """Return the aware ``when`` in the form of RFC 5280 4.1.2.5.2: UTC, whole seconds."""
+    utc = when.astimezone(UTC)
+    return f"{utc.year:04}{utc:%m%d%H%M%S}Z"  # %Y has no leading zeros everywhere
+
+
+def read_infos(octets: bytes | None) -> tuple[InfoTypeAndValue, ...]:
+    """Return a list of InfoTypeAndValue (DER, or None when it is absent) as dataclasses.
+
+    Raises:
+        MalformedMessage: when it is none.
+    """
+    return tuple(map(_read_info, asn1.items(octets)))
+
+
+def write_infos(infos: tuple[InfoTypeAndValue, ...]) -> bytes:
+    """Return the entries of a list of InfoTypeAndValue, without the SEQUENCE around them."""
+    return b"".join(map(_write_info, infos))
+
+
+def _read_info(octets: bytes) -> InfoTypeAndValue:
+    value = asn1.decode(octets, asn1.InfoTypeAndValue())
+    return InfoTypeAndValue(str(value["infoType"]), bytes(value["infoValue"]) if value["infoValue"].isValue else None)
+
+
+def _write_info(info: InfoTypeAndValue) -> bytes:
+    value = asn1.InfoTypeAndValue()
+    value["infoType"] = info.type
+    if info.value is not None:
+        value["infoValue"] = info.value
+    return asn1.encode(value)
+
+
+def _read_trailer(octets: bytes, rest: list[der.Element]) -> tuple[bytes | None, tuple[bytes, ...]]:
+    # By position, not by tag alone: the body of an ir has the tag of the protection.
+    protection: bytes | None = None
+    extra_certs: tuple[bytes, ...] = ()
+    for position, part in enumerate(rest):
+        contents = octets[part.contents : part.end]
+        if part.tag == _CONTEXT and position == 0:
+            bits = der.unwrap(contents, der.BIT_STRING)
+            if bits[0]:
+                raise der.malformed("its protection is not a whole number of octets")
+            protection = bits[1:]
+        elif part.tag == _CONTEXT | 1 and position == len(rest) - 1:
+            extra_certs = tuple(asn1.items(contents, MAXIMUM_CERTIFICATES))
+        else:
+            raise der.malformed(f"an unexpected part with tag {part.tag:#04x} follows its body")
+    return protection, extra_certs
+
+
+_OCTET_FIELDS: Final = (
+    ("senderKID", "sender_kid"),
+    ("recipKID", "recip_kid"),
+    ("transactionID", "transaction_id"),
+    ("senderNonce", "sender_nonce"),
+    ("recipNonce", "recip_nonce"),
+)
+
+
+def _read_header(octets: bytes) -> Header:
+    value = asn1.decode(octets, asn1.PKIHeader())
+    return Header(
+        pvno=asn1.number(value["pvno"]),
+        sender=asn1.encode(value["sender"]),
+        recipient=asn1.encode(value["recipient"]),
+        message_time=moment(value["messageTime"]) if value["messageTime"].isValue else None,
+        protection_alg=asn1.whole(value["protectionAlg"]),
+        free_text=asn1.texts(asn1.whole(value["freeText"])),
+        general_info=read_infos(asn1.whole(value["generalInfo"])),
+        **{ours: bytes(value[theirs]) if value[theirs].isValue else None for theirs, ours in _OCTET_FIELDS},
+    )
+
+
+def _write_header(header: Header) -> bytes:
+    value = asn1.PKIHeader()
+    value["pvno"] = header.pvno
+    value["sender"] = asn1.decode(header.sender, asn1.GeneralName())
+    value["recipient"] = asn1.decode(header.recipient, asn1.GeneralName())
+    if header.message_time is not None:
+        value["messageTime"] = generalized_time(header.message_time)
+    if header.protection_alg is not None:
+        value["protectionAlg"] = der.unwrap(header.protection_alg)
+    for theirs, ours in _OCTET_FIELDS:
+        if (octets := getattr(header, ours)) is not None:
+            value[theirs] = octets
+    if header.free_text:
+        value["freeText"] = b"".join(map(asn1.utf8_string, header.free_text))
+    if header.general_info:
+        value["generalInfo"] = write_infos(header.general_info)
+    return asn1.encode(value)
