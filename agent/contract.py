@@ -1,0 +1,115 @@
+"""What passes between the program that knows when and the program that knows how: job, progress, outcome.
+
+A worker gets one :class:`Job` as a JSON document on standard input and writes JSON lines on standard output:
+any number of :class:`Progress`, then one :class:`Outcome`. Its exit code repeats the outcome's verdict, so a
+worker that can no longer write is still understood. Secrets never appear here: they come by an inherited descriptor
+whose number the job names. The documents are versioned; a worker refuses a version it does not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from agent.settings import AuthoritySettings, IdentitySettings
+
+VERSION = 1
+
+
+class Action(StrEnum):
+    """What a worker is started for."""
+
+    ENROLL = "enroll"
+    RENEW = "renew"
+    REVOKE = "revoke"
+    REFRESH = "refresh"
+
+
+class Verdict(StrEnum):
+    """How a job ended. ``crashed`` and ``timed-out`` are given by the parent, never by the worker itself."""
+
+    ISSUED = "issued"
+    UNCHANGED = "unchanged"
+    DONE = "done"
+    WAITING = "waiting"
+    REJECTED = "rejected"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    MISCONFIGURED = "misconfigured"
+    NEEDS_SECRET = "needs-secret"  # noqa: S105 - the name of a verdict
+    NEEDS_TOKEN = "needs-token"  # noqa: S105 - the name of a verdict
+    NEEDS_PIN = "needs-pin"
+    FAILED = "failed"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed-out"
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRule:
+    """``worker``: exit code of the worker; ``command``: exit code of enrollctl; ``meaning``: in plain words."""
+
+    worker: int | None
+    command: int
+    meaning: str
+
+
+VERDICTS: dict[Verdict, VerdictRule] = {
+    Verdict.ISSUED: VerdictRule(0, 0, "a new certificate is installed"),
+    Verdict.UNCHANGED: VerdictRule(10, 0, "nothing to do: the installed certificate is valid and not due"),
+    Verdict.DONE: VerdictRule(11, 0, "the CA did what was asked"),
+    Verdict.FAILED: VerdictRule(1, 1, "this machine failed: disk, permissions or a defect"),
+    Verdict.MISCONFIGURED: VerdictRule(2, 2, "the configuration is wrong"),
+    Verdict.WAITING: VerdictRule(3, 3, "the CA has not decided yet; ask again later"),
+    Verdict.NEEDS_SECRET: VerdictRule(4, 4, "a person must supply the one-time secret"),
+    Verdict.NEEDS_TOKEN: VerdictRule(5, 4, "a person must plug in the token"),
+    Verdict.NEEDS_PIN: VerdictRule(6, 4, "a person must supply the PIN"),
+    Verdict.REJECTED: VerdictRule(7, 1, "the CA said no"),
+    Verdict.REFUSED: VerdictRule(8, 1, "the answer was not acceptable, nothing of it was trusted"),
+    Verdict.UNREACHABLE: VerdictRule(9, 1, "no address of the CA answered"),
+    Verdict.CRASHED: VerdictRule(None, 1, "the worker died"),
+    Verdict.TIMED_OUT: VerdictRule(None, 1, "the worker took too long and was ended"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One piece of work for one identity."""
+
+    version: int = VERSION
+    action: Action
+    name: str
+    identity: IdentitySettings
+    authority: AuthoritySettings
+    state_directory: Path
+    secret_descriptor: int | None = None
+    """Inherited descriptor from which the one-time secret is read to its end."""
+    patience: float = 0.0
+    """Seconds the worker may itself sit out while the CA is undecided or busy; past that it ends with ``waiting``."""
+    again: bool = False
+    """Enroll even though a valid certificate is installed."""
+    reason: str = "unspecified"
+    """Why a certificate is revoked, by the name of its CRLReason (RFC 5280 5.3.1)."""
+    abandon: bool = False
+    """Give up an open request instead of going on with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One step that happened, for whoever watches. ``fields`` use the journal's names (RFC 4210 terms)."""
+
+    event: str
+    text: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of a job."""
+
+    verdict: Verdict
+    text: str
+    remedy: str = ""
+    retry_after: float | None = None
+    """Seconds to wait before the next job, where somebody told us (checkAfter, Retry-After)."""
+    fields: dict[str, str] = field(default_factory=dict)
