@@ -1,0 +1,1 @@
+"""The program that knows how: a short-lived process for one job, started with exec and gone after it."""

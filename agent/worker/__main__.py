@@ -1,0 +1,91 @@
+"""``python -I -m agent.worker``: read one job from standard input, do it, say how it ended. See ``agent.contract``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+from agent import structure
+from agent.contract import VERDICTS, VERSION, Job, Outcome, Verdict
+from agent.errors import AgentError
+from agent.worker.environment import Environment, Interruption
+from agent.worker.reporting import Reporter
+
+MAXIMUM_JOB = 1_048_576
+_MAXIMUM_SECRET = 4096
+
+
+def main() -> int:
+    """Run the worker; return its exit code, which repeats the verdict."""
+    output = _own_output()
+    reporter = Reporter(output, {})
+    try:
+        job = read_job(sys.stdin.buffer.read(MAXIMUM_JOB + 1))
+        secret = read_secret(job.secret_descriptor)
+        reporter.remember(IDENTITY=job.name, AUTHORITY=job.identity.authority)
+        from agent.worker.enrollment import perform  # noqa: PLC0415 - a bad job is refused before the heavy imports
+
+        interruption = Interruption(output)
+        environment = Environment(
+            sleep=interruption.sleep, interrupted=lambda: interruption.heard() or reporter.unheard
+        )
+        outcome = perform(job, secret, reporter, environment)
+    except AgentError as error:
+        outcome = Outcome(verdict=Verdict.MISCONFIGURED, text=str(error), remedy=error.remedy)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must still be reported in words
+        traceback.print_exc(file=sys.stderr)
+        outcome = Outcome(
+            verdict=Verdict.FAILED,
+            text=f"a defect of enrolld: {type(error).__name__}: {error}",
+            remedy="Report this with the lines above; nothing on disk was lost, and trying again is safe.",
+        )
+    reporter.finish(outcome)
+    return VERDICTS[outcome.verdict].worker or 0
+
+
+def read_job(octets: bytes) -> Job:
+    """Return the job in ``octets`` (JSON).
+
+    Raises:
+        StructureError: when it is no job of this version.
+    """
+    if len(octets) > MAXIMUM_JOB:
+        raise structure.StructureError("", f"is larger than {MAXIMUM_JOB} octets")
+    try:
+        document = json.loads(octets)
+    except (ValueError, RecursionError) as error:
+        raise structure.StructureError("", f"is not JSON ({error})") from error
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        raise structure.StructureError("version", f"should be {VERSION}")
+    return structure.from_json(Job, document)
+
+
+def read_secret(descriptor: int | None) -> bytes | None:
+    """Return what the inherited ``descriptor`` holds, to its end; None without one.
+
+    Raises:
+        StructureError: when it holds more than a secret may have, or is not open.
+    """
+    if descriptor is None:
+        return None
+    try:
+        with os.fdopen(descriptor, "rb") as stream:
+            secret = stream.read(_MAXIMUM_SECRET + 1)
+    except OSError as error:
+        raise structure.StructureError("secret-descriptor", f"cannot be read: {error.strerror}") from error
+    if len(secret) > _MAXIMUM_SECRET:
+        raise structure.StructureError("secret-descriptor", f"holds more than {_MAXIMUM_SECRET} octets")
+    return secret or None
+
+
+def _own_output() -> int:
+    """Return a descriptor that is ours alone for what we tell; whatever a library prints goes to standard error."""
+    own = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return own
+
+
+if __name__ == "__main__":
+    sys.exit(main())

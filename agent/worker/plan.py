@@ -1,0 +1,302 @@
+"""From settings to a transaction: who asks, what for, who may answer, and what is acceptable. Decisions only.
+
+Files named in the configuration are read here; nothing is written and nothing is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+
+from agent.cmp import names, profiles
+from agent.cmp.acceptance import DIGITAL_SIGNATURE, Expectation
+from agent.cmp.bodies import CertId
+from agent.cmp.certificates import load
+from agent.cmp.errors import MalformedMessage
+from agent.cmp.messages import NULL_DN, BodyType
+from agent.cmp.peer import PeerRules
+from agent.cmp.possession import PopMethod
+from agent.cmp.protection import MacParameters
+from agent.cmp.request import Originator, Wanted, by_certificate, by_secret, wanted_extensions
+from agent.contract import Action
+from agent.errors import ConfigurationError, SecretError, StateError
+from agent.settings import KeyUsage
+from agent.store import pem
+from agent.store.atomic import read_bounded
+from agent.store.authorities import AuthorityStore
+from agent.store.credential import file_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from agent.contract import Job
+    from agent.store.generations import Generation
+    from hsm.keystore import Key
+    from hsm.software import SoftwareKeyStore
+
+_COPIED_EXTENSIONS: Final = (
+    x509.SubjectAlternativeName,
+    x509.KeyUsage,
+    x509.ExtendedKeyUsage,
+)
+"""What a key update asks for again; the others are the CA's to make (RFC 9483 4.1.3)."""
+
+_KEY_USAGE: Final = {
+    KeyUsage.SIGNATURE: DIGITAL_SIGNATURE,
+    KeyUsage.ENCIPHERMENT: frozenset({"keyEncipherment"}),
+    KeyUsage.AGREEMENT: frozenset({"keyAgreement"}),
+}
+"""What the certificate must allow, by the RFC's names (RFC 5280 4.2.1.3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that a transaction needs apart from the key to be certified."""
+
+    type: BodyType
+    scheme: Callable[[Key], str | None]
+    """How a key proves that we have it; None for one that is not there to sign."""
+    proof: PopMethod
+    enveloped: bool
+    subject: bytes
+    extensions: bytes | None
+    old: CertId | None
+    originator: Originator
+    rules: PeerRules
+    expectation: Callable[[Key, datetime], Expectation]
+    recipient: bytes
+    certificate_profile: str | None
+    implicit_confirmation: bool
+    learn_anchors: bool
+    warning: str
+    """Why nobody should use the authority's profile who does not have to; mostly empty."""
+
+    def wanted(self, key: Key) -> Wanted:
+        """Return the request for ``key``."""
+        return Wanted(
+            type=self.type,
+            signer=key,
+            scheme=self.scheme(key),
+            subject=self.subject,
+            extensions=self.extensions,
+            old=self.old,
+            proof=self.proof,
+            decryptor=key,
+            # What RFC 4210 knows beside EnvelopedData is for keys that decrypt; those that agree need it.
+            enveloped=self.enveloped or not key.ciphers,
+            recipient=self.recipient,
+            certificate_profile=self.certificate_profile,
+            implicit_confirmation=self.implicit_confirmation,
+        )
+
+
+def make_plan(
+    job: Job,
+    *,
+    secret: bytes | None,
+    current: Generation | None,
+    keys: SoftwareKeyStore,
+    salt: bytes,
+    clock_trusted: bool,
+) -> Plan:
+    """Return the plan for ``job``.
+
+    Raises:
+        ConfigurationError: a file or setting cannot be used, or there is nothing to renew.
+        SecretError: the one-time secret is needed and missing.
+        KeyStoreError: a key the plan needs cannot be used.
+        LocalError: a key cannot sign as the profile and the configuration want it.
+    """
+    profile = profiles.PROFILES[job.authority.profile.value]
+    anchors = _anchors(job, current)
+    old = load(current.certificate) if job.action is Action.RENEW and current else None
+    if job.action is Action.RENEW and old is None:
+        raise ConfigurationError(
+            f"{job.name} has no certificate that could be renewed",
+            remedy=f"Run 'enrollctl enroll {job.name}' first.",
+        )
+    originator = by_current(job, current, keys) if old and current else _by_bootstrap(job, secret, keys, salt)
+    alternatives = [names.alternative_name(one) for one in job.identity.alternative_names]
+    subject = old.subject.public_bytes() if old else names.name_from_text(job.identity.subject)
+
+    key_usage = _KEY_USAGE[job.identity.key.usage]
+    proof = PopMethod.SIGNATURE if job.identity.key.usage is KeyUsage.SIGNATURE else profile.proof
+    skips_confirmation = job.authority.implicit_confirmation and profile.implicit_confirmation
+
+    def expectation(key: Key, now: datetime) -> Expectation:
+        return Expectation(
+            public_key=key.public_key,
+            subject=names.parse_name(subject),
+            subject_pattern=None if old else job.identity.subject_pattern,
+            alternative_names=frozenset(_alternatives(old) if old else alternatives),
+            key_usage=key_usage,
+            anchors=anchors,
+            intermediates=_own_chain(current),
+            rules=profile.algorithms,
+            now=now,
+            clock_trusted=clock_trusted,
+            old=old,
+        )
+
+    return Plan(
+        type=BodyType.KUR if old else BodyType[job.identity.request.value.upper()],
+        scheme=lambda key: signature_of(job, key) if job.identity.key.usage is KeyUsage.SIGNATURE else None,
+        proof=proof,
+        enveloped=profile.enveloped,
+        subject=subject,
+        extensions=_extensions_again(old) if old else wanted_extensions(alternatives, key_usage),
+        old=CertId(names.directory_name(old.issuer.public_bytes()), old.serial_number) if old else None,
+        originator=originator,
+        rules=peer_rules(job, current),
+        expectation=expectation,
+        recipient=recipient(job, old),
+        certificate_profile=job.authority.certificate_profile,
+        # An encrypted certificate proves the key by being confirmed.
+        implicit_confirmation=skips_confirmation and proof is not PopMethod.ENCRYPTED_CERTIFICATE,
+        learn_anchors=job.authority.trust_anchors is None and not anchors,
+        warning=profile.warning,
+    )
+
+
+def peer_rules(job: Job, current: Generation | None) -> PeerRules:
+    """Return who may answer, and how.
+
+    Raises:
+        ConfigurationError: a trust anchor file cannot be used.
+    """
+    profile = profiles.PROFILES[job.authority.profile.value]
+    return PeerRules(
+        anchors=_anchors(job, current),
+        expected_sender=names.name_from_text(job.authority.sender) if job.authority.sender else None,
+        protection=profile.protection,
+        algorithms=profile.algorithms,
+        quirks=frozenset(one.value for one in job.authority.quirks),
+    )
+
+
+def key_reference(configured: str) -> str:
+    """Return the URI of a key that the configuration names by its path, or by a URI."""
+    return configured if configured.startswith("pkcs11:") else file_reference(Path(configured))
+
+
+def certificates_in(path: Path, what: str) -> tuple[bytes, ...]:
+    """Return the DER of every certificate in a PEM file that the configuration names.
+
+    Raises:
+        ConfigurationError: when there is none, or the file or one of them cannot be read.
+    """
+    try:
+        found = pem.decode(read_bounded(path.resolve()))  # certificates are often reached by links
+        for one in found:
+            load(one)
+    except StateError as error:
+        raise ConfigurationError(
+            f"{what} cannot be used: {error}", remedy="Put the file there, or correct the path."
+        ) from error
+    except (ValueError, MalformedMessage) as error:
+        raise ConfigurationError(
+            f"{what} {path} is not a usable PEM file: {error}",
+            remedy="Put the certificates there in PEM form (-----BEGIN CERTIFICATE-----).",
+        ) from error
+    if not found:
+        raise ConfigurationError(
+            f"{what} {path} holds no certificate", remedy="Put the certificates there in PEM form."
+        )
+    return found
+
+
+def _anchors(job: Job, current: Generation | None) -> tuple[x509.Certificate, ...]:
+    if job.authority.trust_anchors is None:
+        # Learned from the first answer, kept with the credential, strict from then on.
+        if current is None:
+            return ()
+        followers = AuthorityStore(job.state_directory, job.identity.authority).trust_anchors
+        return tuple(load(one) for one in dict.fromkeys((*current.trust_anchors, *followers)))
+    paths = job.authority.trust_anchors
+    configured = [one for path in paths for one in certificates_in(path, "the trust anchor file")]
+    followers = AuthorityStore(job.state_directory, job.identity.authority).trust_anchors
+    return tuple(load(one) for one in dict.fromkeys((*configured, *followers)))
+
+
+def _by_bootstrap(job: Job, secret: bytes | None, keys: SoftwareKeyStore, salt: bytes) -> Originator:
+    bootstrap = job.identity.bootstrap
+    if bootstrap.vendor_certificate is not None:
+        vendor = bootstrap.vendor_certificate
+        own, *rest = certificates_in(vendor.certificate, "the vendor certificate")
+        chain = certificates_in(vendor.chain, "the vendor chain") if vendor.chain else ()
+        key = keys.find(key_reference(vendor.key))
+        return by_certificate(key, own, (*rest, *chain), scheme=signature_of(job, key))
+    if bootstrap.shared_secret is None or not secret:
+        raise SecretError(
+            f"the one-time secret of {job.name} is missing",
+            remedy="Ask the operator for reference and secret, and put the secret where the configuration says.",
+        )
+    mac = job.authority.mac
+    parameters = MacParameters(
+        algorithm=mac.algorithm.value,
+        one_way_function=mac.one_way_function.value,
+        mac=mac.mac.value,
+        iterations=mac.iterations,
+        salt=salt,
+    )
+    return by_secret(bootstrap.shared_secret.reference, secret, parameters)
+
+
+def by_current(job: Job, current: Generation, keys: SoftwareKeyStore) -> Originator:
+    """Return who we are once enrolled: the holder of the present certificate.
+
+    Raises:
+        KeyStoreError: its key cannot be used.
+        StateError: it cannot be read.
+        ConfigurationError, LocalError: the profile does not allow the key, or a signature it can make.
+    """
+    key = keys.find(current.key_reference)
+    return by_certificate(key, current.certificate, current.chain, scheme=signature_of(job, key))
+
+
+def signature_of(job: Job, key: Key) -> str:
+    """Return the signature algorithm of ``key`` towards the authority: the configured one, or the profile's choice.
+
+    Raises:
+        ConfigurationError: the key is too weak for the profile.
+        LocalError: the profile does not allow the configured algorithm, or the key cannot do any that is allowed.
+    """
+    profile = profiles.PROFILES[job.authority.profile.value]
+    if key.legacy and not profile.legacy:
+        raise ConfigurationError(
+            f"the key {key.reference} is too weak for the profile {profile.name}: it is of DSA, or of RSA with less "
+            "than 2048 bits",
+            remedy="Use a newer key; choose profile backhaul only for an RA that accepts nothing else.",
+        )
+    return profile.signature_for(key.schemes, job.authority.signature.value if job.authority.signature else None)
+
+
+def _own_chain(current: Generation | None) -> tuple[x509.Certificate, ...]:
+    # The CA's certificate is often the same at renewal and not always sent again.
+    return tuple(load(one) for one in current.chain) if current else ()
+
+
+def recipient(job: Job, old: x509.Certificate | None) -> bytes:
+    """Return whom to address: the configured name, else who is to answer, else our issuer."""
+    if job.authority.recipient:
+        return names.directory_name(names.name_from_text(job.authority.recipient))
+    if job.authority.sender:
+        return names.directory_name(names.name_from_text(job.authority.sender))
+    return names.directory_name(old.issuer.public_bytes()) if old else NULL_DN
+
+
+def _alternatives(old: x509.Certificate) -> list[x509.GeneralName]:
+    try:
+        return list(old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
+
+
+def _extensions_again(old: x509.Certificate) -> bytes | None:
+    return names.extensions(
+        (one.value, one.critical) for one in old.extensions if isinstance(one.value, _COPIED_EXTENSIONS)
+    )

@@ -1,0 +1,143 @@
+"""The open request on disk: what is written before each message, and whether it can go on after an interruption."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.cmp.errors import LocalError
+from agent.cmp.memory import Memory, recall
+from agent.cmp.states import State
+from agent.contract import Action
+from agent.errors import StateCorrupt
+from agent.store.faults import reported
+
+if TYPE_CHECKING:
+    from agent.cmp.transaction import Transaction
+    from agent.store.generations import Generation, IdentityStore
+    from agent.store.state import TransactionDirectory
+
+_VERSION: Final = 1
+_ROOM: Final = "room"
+_ROOM_SIZE: Final = 65_536
+"""Octets that an answer may need on the disk: the snapshot with its certificates twice, and a generation."""
+
+UNCONFIRMED: Final = frozenset({State.WAITING, State.POLLING, State.CHALLENGED, State.PROVING, State.ISSUED})
+"""States of a request that can go on and whose certificate, if it came, the CA was never told about."""
+
+_UNANSWERED: Final = frozenset({State.READY, State.REQUESTED})
+_DECLINED: Final = frozenset({State.REJECTED, State.REFUSED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRequest:
+    """A request that was interrupted and can go on."""
+
+    action: Action
+    url: str | None
+    """The address it was sent to: it goes on there."""
+    started_at: datetime
+    generation: int | None
+    """The number of the generation its certificate was written to, once it was."""
+    memory: Memory
+
+    def find_generation(self, store: IdentityStore) -> Generation | None:
+        """Return the generation its certificate was written to; None when there is none yet."""
+        return next((one for one in store.generations if one.number == self.generation), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LostRequest:
+    """A request that cannot go on. Its key is used again, so that the CA can recognise what it issued already.
+
+    ``reason`` is empty where nothing was lost: the CA said no, and a new request is the way on.
+    """
+
+    reason: str
+
+
+def save(
+    directory: TransactionDirectory,
+    transaction: Transaction,
+    *,
+    action: Action,
+    url: str | None,
+    started_at: datetime,
+    generation: int | None,
+) -> None:
+    """Make the request durable as it stands.
+
+    Raises:
+        StateError: when the disk does not let us.
+    """
+    directory.save_snapshot(
+        {
+            "version": _VERSION,
+            "action": action.value,
+            "url": url,
+            "started_at": started_at.isoformat(),
+            "generation": generation,
+            "transaction": transaction.snapshot(),
+        }
+    )
+
+
+def reserve_room(directory: TransactionDirectory) -> None:
+    """Hold room on the disk for the answer: a certificate that cannot be written is lost, and the secret spent.
+
+    Raises:
+        StateError: when there is no room; then nothing must be sent.
+    """
+    directory.prepare()
+    path = directory.path / _ROOM
+    with reported("hold room for the answer in", directory.path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, _ROOM_SIZE)
+        finally:
+            os.close(descriptor)
+
+
+def release_room(directory: TransactionDirectory) -> None:
+    """Give the room back, now that something is to be written into it.
+
+    Raises:
+        StateError: when the disk does not let us.
+    """
+    path = directory.path / _ROOM
+    with reported("remove", path):
+        path.unlink(missing_ok=True)
+
+
+def load(directory: TransactionDirectory) -> OpenRequest | LostRequest | None:
+    """Return the request in ``directory``; None when there is none.
+
+    Raises:
+        StateError: when the disk does not let us read it.
+    """
+    try:
+        snapshot = directory.load_snapshot()
+    except StateCorrupt as error:
+        return LostRequest(str(error))
+    return None if snapshot is None else _read(snapshot)
+
+
+def _read(snapshot: dict[str, Any]) -> OpenRequest | LostRequest:
+    if snapshot.get("version") != _VERSION:
+        return LostRequest("it was written by another version of enrolld")
+    try:
+        found = OpenRequest(
+            action=Action(snapshot["action"]),
+            url=snapshot["url"],
+            started_at=datetime.fromisoformat(snapshot["started_at"]),
+            generation=snapshot["generation"],
+            memory=recall(snapshot["transaction"]),
+        )
+    except (KeyError, TypeError, ValueError, LocalError) as error:
+        return LostRequest(f"it is not as we write it ({error})")
+    if found.memory.state in _UNANSWERED:
+        # Nobody can say whether the CA got the request, and the same octets might count as a replay.
+        return LostRequest("no answer arrived that could be used")
+    return LostRequest("") if found.memory.state in _DECLINED else found

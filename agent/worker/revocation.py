@@ -1,0 +1,85 @@
+"""Asking the CA to revoke our own certificate (rr, RFC 9483 4.2), signed with its key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.cmp import failures
+from agent.cmp.certificates import load, read
+from agent.cmp.reasons import REVOCATION_REASONS
+from agent.cmp.request import Revocation
+from agent.cmp.transaction import Answered, Declined, Transaction
+from agent.contract import Outcome, Verdict
+from agent.errors import ConfigurationError
+from agent.events import Event, sentence
+from agent.net.http import CmpClient
+from agent.store.credential import REVOKED
+from agent.worker.conversation import Conversation, OutOfPatience
+from agent.worker.plan import by_current, peer_rules, recipient
+from agent.worker.words import certificate_fields, certificate_words, short_wait
+from hsm.software import SoftwareKeyStore
+
+if TYPE_CHECKING:
+    from agent.cmp.transaction import Event as CmpEvent
+    from agent.contract import Job
+    from agent.store.generations import Generation, IdentityStore
+    from agent.worker.environment import Environment
+    from agent.worker.reporting import Reporter
+
+
+def revoke(job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> Outcome:
+    """Revoke the certificate in use; the lock of ``store`` is held. Nothing is removed from the disk.
+
+    Raises:
+        ConfigurationError: there is no certificate, or no such reason.
+        RemoteError, TransportError: no acceptable answer; ask again.
+    """
+    current = store.current
+    if current is None:
+        raise ConfigurationError(f"{job.name} has no certificate", remedy="There is nothing to revoke.")
+    if job.reason not in REVOCATION_REASONS:
+        raise ConfigurationError(
+            f"{job.reason!r} is no reason for a revocation", remedy=f"Choose one of {', '.join(REVOCATION_REASONS)}."
+        )
+    facts = read(load(current.certificate))
+    transaction = Transaction(
+        Revocation(
+            issuer=facts.issuer.public_bytes(),
+            serial_number=facts.certificate.serial_number,
+            reason=REVOCATION_REASONS[job.reason],
+            recipient=recipient(job, facts.certificate),
+            certificate_profile=job.authority.certificate_profile,
+        ),
+        by_current(job, current, SoftwareKeyStore(job.state_directory)),
+        peer_rules(job, current),
+        random=environment.random,
+        clock_trusted=environment.clock_trusted,
+    )
+    reporter.remember(CMP_TRANSACTION_ID=transaction.transaction_id.hex())
+    with CmpClient(job.authority.urls, job.authority.http) as client:
+        conversation = Conversation(transaction, client, job, environment, reporter)
+        event: CmpEvent | None = None
+        try:
+            while not isinstance(event, Answered | Declined):
+                event = conversation.exchange("rr")
+        except OutOfPatience as wait:
+            return Outcome(
+                verdict=Verdict.WAITING,
+                text="the CA has not decided about the revocation yet",
+                remedy=f"Run the same command again in {short_wait(wait.seconds)}.",
+                retry_after=wait.seconds,
+            )
+    if isinstance(event, Declined):
+        said = failures.describe(event.status, event.failures, event.text)
+        return Outcome(verdict=Verdict.REJECTED, text=said, remedy=failures.remedy(event.failures))
+    return _revoked(job, store, current, reporter, environment)
+
+
+def _revoked(
+    job: Job, store: IdentityStore, current: Generation, reporter: Reporter, environment: Environment
+) -> Outcome:
+    store.mark(current, REVOKED, environment.now().isoformat())
+    facts = read(load(current.certificate))
+    words = certificate_words(facts) | {"reason": job.reason}
+    reporter.tell(Event.REVOKED, certificate_fields(facts), **words)
+    return Outcome(verdict=Verdict.DONE, text=sentence(Event.REVOKED, words), fields=certificate_fields(facts))

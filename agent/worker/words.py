@@ -1,0 +1,58 @@
+"""Times and certificates in the words people read, and the description kept beside a credential."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agent.cmp.certificates import Facts
+    from agent.contract import Job
+
+_STEPS = ((86_400, "day"), (3600, "hour"), (60, "minute"))
+
+
+def day(moment: datetime) -> str:
+    """Return a moment in UTC to the minute; to the second would be false precision for a person."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def short_wait(seconds: float) -> str:
+    """Return a span in its largest fitting unit: "4 seconds", "2 minutes", "3 days"."""
+    for size, unit in _STEPS:
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}s"
+    whole = max(1, round(seconds))
+    return f"{whole} second" + ("s" if whole != 1 else "")
+
+
+def about(facts: Facts, job: Job, transaction_id: bytes) -> dict[str, Any]:
+    """Return what is worth knowing of a credential without reading X.509: JSON values, times in ISO 8601."""
+    return {
+        "subject": facts.subject.rfc4514_string(),
+        "issuer": facts.issuer.rfc4514_string(),
+        "serial": f"{facts.certificate.serial_number:x}",
+        "not_before": facts.not_before.isoformat(),
+        "not_after": facts.not_after.isoformat(),
+        "authority": job.identity.authority,
+        "requested_by": "kur" if job.action.value == "renew" else job.identity.request.value,
+        "transaction_id": transaction_id.hex(),
+    }
+
+
+def certificate_words(facts: Facts) -> dict[str, str]:
+    """Return what fills the sentence of an event about a certificate."""
+    return {
+        "subject": facts.who,
+        "serial": f"{facts.certificate.serial_number:x}",
+        "not_after": day(facts.not_after),
+    }
+
+
+def certificate_fields(facts: Facts) -> dict[str, str]:
+    """Return the journal fields of an event about a certificate."""
+    return {
+        "CERTIFICATE_SERIAL": f"{facts.certificate.serial_number:x}",
+        "CERTIFICATE_NOT_AFTER": facts.not_after.isoformat(),
+    }

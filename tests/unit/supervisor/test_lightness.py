@@ -1,0 +1,33 @@
+"""What runs all the time, and what runs often, stays light: modules are counted in a fresh interpreter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"asyncio", "click", "cryptography", "pkcs11", "pyasn1", "pyasn1_modules", "rich", "urllib3", "yaml"}
+
+EVERYTHING_IN = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for one in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    importlib.import_module(one.name)
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def loaded(script: str, *arguments: str) -> set[str]:
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_supervisor_loads_nothing_heavy() -> None:
+    assert loaded(EVERYTHING_IN, "agent.supervisor") & HEAVY == set()
+
+
+@pytest.mark.parametrize("module", ["agent.overview", "agent.contract", "agent.journal", "agent.worker.__main__"])
+def test_what_is_loaded_before_any_work_is_known_loads_nothing_heavy(module: str) -> None:
+    script = f'import sys, {module}\nprint(*{{name.partition(".")[0] for name in sys.modules}})'
+    assert loaded(script) & HEAVY == set()

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.errors import SecretError
+from agent.supervisor.secrets import MAXIMUM, read_secret
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_bytes(b"top secret\n")
+    path.chmod(0o600)
+    return path
+
+
+def refused(source: str, *, asked: str | None = None) -> SecretError:
+    with pytest.raises(SecretError) as caught:
+        read_secret(source, prompt=None if asked is None else lambda: asked)
+    assert caught.value.remedy.endswith(".")
+    assert "top secret" not in str(caught.value) + caught.value.remedy
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"),
+    [(b"top secret", b"top secret"), (b"a\r\n", b"a"), (b" kept \n", b" kept "), (b"\xff\x00\n", b"\xff\x00")],
+)
+def test_a_file_holds_the_secret_and_perhaps_a_line_end(secret_file: Path, content: bytes, secret: bytes) -> None:
+    secret_file.write_bytes(content)
+    assert read_secret(f"file:{secret_file}", prompt=None) == secret
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n\r\n"])
+def test_an_empty_file_is_no_secret(secret_file: Path, content: bytes) -> None:
+    secret_file.write_bytes(content)
+    assert "is empty" in str(refused(f"file:{secret_file}"))
+
+
+def test_a_long_file_is_a_wrong_file(secret_file: Path) -> None:
+    secret_file.write_bytes(b"x" * (MAXIMUM + 1))
+    assert "longer than 4096 octets" in str(refused(f"file:{secret_file}"))
+    secret_file.write_bytes(b"x" * MAXIMUM)
+    assert len(read_secret(f"file:{secret_file}", prompt=None)) == MAXIMUM
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o644])
+def test_a_file_that_everybody_may_read_or_write_is_refused(secret_file: Path, mode: int) -> None:
+    secret_file.chmod(mode)
+    error = refused(f"file:{secret_file}")
+    assert "open to every user" in str(error)
+    assert error.remedy.startswith(f"Run 'chmod 600 {secret_file}'")
+
+
+def test_a_file_that_a_group_may_read_is_taken(secret_file: Path) -> None:
+    secret_file.chmod(0o640)
+    assert read_secret(f"file:{secret_file}", prompt=None) == b"top secret"
+
+
+def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
+    assert "cannot be read: No such file" in str(refused(f"file:{tmp_path / 'gone'}"))
+    assert "cannot be read: Is a directory" in str(refused(f"file:{tmp_path}"))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert "is not a file" in str(refused(f"file:{tmp_path / 'pipe'}"))
+
+
+def test_a_credential_of_systemd(secret_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secret_file.parent))
+    assert read_secret("credential:secret", prompt=None) == b"top secret"
+    assert "cannot be read" in str(refused("credential:another"))
+
+
+def test_a_credential_without_systemd_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert "LoadCredential=ike-secret:" in refused("credential:ike-secret").remedy
+
+
+def test_a_person_is_asked_where_there_is_one() -> None:
+    assert read_secret("prompt", prompt=lambda: "geheim-ü") == "geheim-ü".encode()
+    assert "nobody can be asked" in str(refused("prompt"))
+    assert str(refused("prompt", asked="")) == "there is no secret: the answer is empty"
