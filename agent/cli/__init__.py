@@ -1,0 +1,1 @@
+"""``enrollctl``: one module a command; ``output`` holds the rules for what is printed."""

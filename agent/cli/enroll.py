@@ -1,0 +1,31 @@
+"""``enrollctl enroll``: get a certificate now, in the foreground, in a worker of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.cli import jobs
+from agent.contract import Action
+
+if TYPE_CHECKING:
+    from agent.cli.main import Context
+
+
+@click.command("enroll")
+@click.argument("name", required=False)
+@click.option("--again", is_flag=True, help="Enroll although a valid certificate is installed.")
+@click.option("--start-over", is_flag=True, help="Give up an open request and begin a new one with a new key.")
+@jobs.wait_option
+@jobs.json_option
+@click.pass_obj
+def command(context: Context, name: str | None, *, again: bool, start_over: bool, wait: float, as_json: bool) -> int:
+    """Get a certificate for the identity NAME, or go on with its open request.
+
+    NAME may be left out when only one identity is configured. What is shown on the way goes to standard error, the
+    result to standard output. Interrupting is safe: the request stays open and the same command goes on with it.
+    """
+    return jobs.run(
+        context.config, name, Action.ENROLL, again=again or start_over, abandon=start_over, wait=wait, as_json=as_json
+    )

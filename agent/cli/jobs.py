@@ -1,0 +1,242 @@
+"""Running one job in the foreground: what ``enroll`` and ``renew`` share."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent import structure, units
+from agent.cli import output
+from agent.config import check_files, load, unsupported, warnings
+from agent.contract import VERDICTS, Action, Job, Outcome, Progress
+from agent.errors import ConfigurationError, StateError
+from agent.supervisor import children, secrets
+
+if TYPE_CHECKING:
+    from agent.config import Notice
+    from agent.settings import AuthoritySettings, IdentitySettings, Settings
+
+_SLACK = 120.0
+"""Seconds for keys, disks and tokens on a slow machine."""
+_EXCHANGES = 4
+"""Messages between two waits: an answer to a poll, the confirmation, and as many again for servers that hesitate."""
+
+
+def _duration(_: click.Context, __: click.Parameter, value: str) -> float:
+    try:
+        return units.seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no span of time; write it like 30s, 10m or 2h") from error
+
+
+wait_option = click.option(
+    "--wait",
+    default="10m",
+    show_default=True,
+    callback=_duration,
+    metavar="TIME",
+    help="How long to wait here while the CA is undecided; after that the request stays open (exit code 3).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def run(
+    config: Path,
+    name: str | None,
+    action: Action,
+    *,
+    again: bool,
+    abandon: bool,
+    wait: float,
+    as_json: bool,
+    reason: str = "unspecified",
+) -> int:
+    """Run a job for the identity ``name`` and print its result; return the exit code of the command.
+
+    Raises:
+        ConfigurationError: the file is wrong, or no such identity.
+        SecretError: the one-time secret is needed and not to be had.
+    """
+    settings = load(config)
+    name = chosen(settings, name)
+    report_findings(settings, name, action)
+    outcome = run_job(settings, name, action, again=again, abandon=abandon, wait=wait, reason=reason)
+    show(name, outcome, as_json=as_json)
+    return VERDICTS[outcome.verdict].command
+
+
+def show(name: str, outcome: Outcome, *, as_json: bool) -> None:
+    """Print the result, or the error, and what to do next."""
+    code = VERDICTS[outcome.verdict].command
+    if as_json:
+        output.say_json({"identity": name} | structure.to_json(outcome))
+    elif code in _NO_ERROR:
+        output.say(output.folded(f"{name}: {outcome.text}", sys.stdout))
+    if code not in _NO_ERROR:
+        output.problem(f"{name}: {outcome.text}", outcome.remedy)
+    elif outcome.remedy:
+        output.advise(outcome.remedy)
+
+
+_NO_ERROR = frozenset({0, 3})
+
+
+def run_job(
+    settings: Settings,
+    name: str,
+    action: Action,
+    *,
+    again: bool = False,
+    abandon: bool = False,
+    wait: float = 600,
+    reason: str = "unspecified",
+) -> Outcome:
+    """Run a worker for one identity, showing its steps; return how it ended."""
+    identity = settings.identities[name]
+    authority = settings.authorities[identity.authority]
+    job = Job(
+        action=action,
+        name=name,
+        identity=identity,
+        authority=authority,
+        state_directory=settings.state_directory,
+        patience=wait,
+        again=again,
+        abandon=abandon,
+        reason=reason,
+    )
+    _demand_state_directory(settings.state_directory)
+    secret = _secret(identity, name) if needs_secret(job) else None
+    with output.Steps(name) as steps:
+
+        def heard(progress: Progress) -> None:
+            if progress.event not in _TOLD_BY_THE_RESULT:
+                steps.step(progress.text)
+
+        return children.run_worker(job, secret, heard, deadline=wait + longest_work(authority))
+
+
+_REQUESTS = frozenset({Action.ENROLL, Action.RENEW})
+_TOLD_BY_THE_RESULT = frozenset({"failed", "unchanged"})
+
+
+def longest_work(authority: AuthoritySettings) -> float:
+    """Return the seconds that a worker may be busy, waiting apart, before it counts as hanging."""
+    an_exchange = (authority.http.connect_timeout + authority.http.response_timeout) * len(authority.urls)
+    return _SLACK + _EXCHANGES * an_exchange
+
+
+def _demand_state_directory(directory: Path) -> None:
+    """Refuse to make it ourselves: it may belong to a disk that is not mounted, with the credentials on it.
+
+    Raises:
+        StateError: when it is not there.
+    """
+    if not os.path.lexists(directory):
+        raise StateError(
+            f"there is no state directory {directory}",
+            remedy="Mount the disk that it is on; on a new machine make it with "
+            f"'install -d -m 700 {shlex.quote(str(directory))}'.",
+        )
+
+
+def needs_secret(job: Job) -> bool:
+    """Tell whether the worker will need the one-time secret: a person is asked only then."""
+    from agent.overview import look  # noqa: PLC0415
+
+    if job.identity.bootstrap.shared_secret is None or job.action not in _REQUESTS:
+        return False
+    seen = look(job.state_directory, job.name)
+    if seen.open_request is not None and not job.abandon:
+        return seen.open_request == Action.ENROLL.value and seen.open_state != "installing"
+    return job.action is Action.ENROLL and (job.again or not seen.usable)
+
+
+def _secret(identity: IdentitySettings, name: str) -> bytes:
+    shared = identity.bootstrap.shared_secret
+    assert shared is not None  # noqa: S101 - asked for only where there is one
+
+    def ask() -> str:
+        question = f"one-time secret of {name} (reference {shared.reference})"
+        answer: Any = click.prompt(question, hide_input=True, err=True)
+        return str(answer)
+
+    return secrets.read_secret(shared.secret, prompt=ask if sys.stdin.isatty() else None)
+
+
+def chosen(settings: Settings, name: str | None) -> str:
+    """Return the identity meant; the only one when none is named.
+
+    Raises:
+        ConfigurationError: there is no such identity, or several to choose from.
+    """
+    known = sorted(settings.identities)
+    if name is None and len(known) == 1:
+        return known[0]
+    if name in settings.identities:
+        return str(name)
+    if not known:
+        raise ConfigurationError("no identity is configured", remedy="Add one under `identities` in the configuration.")
+    near = difflib.get_close_matches(name or "", known, n=1)
+    what = f"there is no identity {name!r}" if name else "several identities are configured"
+    remedy = f"Name one of: {', '.join(known)}" if len(known) > 1 else f"The only one is {known[0]}"
+    raise ConfigurationError(what, remedy=remedy + (f"; perhaps {near[0]} is meant." if near and known[1:] else "."))
+
+
+def report_findings(settings: Settings, name: str, action: Action = Action.ENROLL) -> None:
+    """Stop for what is missing for this job; mention what is wrong elsewhere, and what works but should be known.
+
+    Raises:
+        ConfigurationError: a file that the job needs cannot be used, or it wants what this version does not do.
+    """
+    decisive = []
+    for one in check_files(settings):
+        if _concerns(one, settings, name, action):
+            decisive.append(str(one))
+        else:
+            output.note(f"warning: {one}")
+    if decisive:
+        raise ConfigurationError(
+            "the configuration names files that cannot be used",
+            remedy="Put the files there, or correct the paths.",
+            mistakes=tuple(decisive),
+        )
+    for one in warnings(settings):
+        if _relates(one, settings, name):
+            output.note(f"warning: {one}")
+    _stop_for_missing_features(settings, name)
+
+
+def _relates(one: Notice, settings: Settings, name: str) -> bool:
+    """Tell whether something odd has to do with this identity; 'enrollctl config check' shows the rest."""
+    mine = (("identities", name), ("authorities", settings.identities[name].authority))
+    return one.path[:2] in mine or one.path[:1] not in {("identities",), ("authorities",), ("tokens",)}
+
+
+def _concerns(one: Notice, settings: Settings, name: str, action: Action) -> bool:
+    """Tell whether a file is needed for this job: a certificate is renewed without what the first one came by."""
+    if one.path[:2] == ("authorities", settings.identities[name].authority):
+        return True
+    return one.path[:2] == ("identities", name) and (action is Action.ENROLL or "bootstrap" not in one.path)
+
+
+def _stop_for_missing_features(settings: Settings, name: str) -> None:
+    """Refuse what would be done otherwise than written (a key in software instead of on a token); mention the rest."""
+    decisive = []
+    for one in unsupported(settings):
+        if one.path[:2] == ("identities", name) and "deploy" not in one.path:
+            decisive.append(str(one))
+        elif _relates(one, settings, name):
+            output.note(f"note: {one}")
+    if decisive:
+        raise ConfigurationError(
+            "the configuration asks for what this version does not do yet",
+            remedy="Change what is listed, or wait for a version that does it.",
+            mistakes=tuple(decisive),
+        )

@@ -1,0 +1,116 @@
+"""The command ``enrollctl``. Commands are imported when they are used: ``--help`` and ``status`` must be quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from agent import __version__
+from agent.cli import output
+from agent.errors import AgentError, ConfigurationError, SecretError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DEFAULT_CONFIG: Final = Path("/etc/enrolld/enrolld.yaml")
+
+COMMANDS: Final = {
+    "enroll": ("agent.cli.enroll", "get a certificate, or go on with an open request"),
+    "renew": ("agent.cli.renew", "update key and certificate now (key update request)"),
+    "status": ("agent.cli.status", "show every identity: state, expiry, what happens next"),
+    "refresh": ("agent.cli.refresh", "ask the CA for its certificates and a new root"),
+    "revoke": ("agent.cli.revoke", "have the CA revoke the certificate in use"),
+    "rollback": ("agent.cli.rollback", "go back to the previous credential that is still valid"),
+    "decode": ("agent.cli.decode", "show any CMP message in words"),
+    "config": ("agent.cli.config_check", "check the configuration"),
+    "lab-ca": ("agent.cli.lab_ca", "run a CMP CA for tests on this machine"),
+    "demo": ("agent.cli.demo", "see an enrollment, a wait and a renewal in a minute"),
+}
+"""Name -> (module with ``command``, one line of help)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every command gets: the configuration file, not yet read."""
+
+    config: Path
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command, only now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    help="The configuration file.",
+)
+@click.version_option(__version__, prog_name=output.PROGRAM)
+@click.pass_context
+def cli(ctx: click.Context, config: Path) -> None:
+    """Get and keep certificates for base stations, security gateways and network functions.
+
+    Exit codes: 0 done or nothing to do, 1 failed, 2 usage or configuration, 3 pending (ask again later), 4 needs a
+    person (secret, PIN, token).
+    """
+    ctx.obj = Context(config)
+
+
+EXIT_CODES: Final[tuple[tuple[type[AgentError], int], ...]] = (
+    (ConfigurationError, 2),
+    (SecretError, 4),
+    (AgentError, 1),
+)
+"""What an error that reaches the top means for the exit code; the first that fits counts."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run ``enrollctl``; every error ends in two lines, the second of which says what to do."""
+    output.prepare()
+    try:
+        given = None if arguments is None else list(arguments)
+        code: Any = cli.main(given, prog_name=output.PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = 2
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else output.PROGRAM
+        output.problem(error.format_message(), f"See '{where} --help'.")
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        output.problem("interrupted", "Run the command again to go on: nothing on disk was lost.")
+        code = 1
+    except AgentError as error:
+        for mistake in getattr(error, "mistakes", ()):
+            output.note(mistake)
+        output.problem(str(error), error.remedy)
+        code = next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must still be reported in words
+        code = output.defect(error)
+    sys.exit(output.finish(code if isinstance(code, int) else 0))
+
+
+if __name__ == "__main__":
+    main()

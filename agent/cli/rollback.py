@@ -1,0 +1,75 @@
+"""``enrollctl rollback``: bring the previous credential back, as one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.cli import output
+from agent.cli.jobs import chosen, json_option
+from agent.config import load
+from agent.errors import StateCorrupt, StateError
+from agent.store.generations import Generation, IdentityStore
+
+if TYPE_CHECKING:
+    from agent.cli.main import Context
+
+
+@click.command("rollback")
+@click.argument("name", required=False)
+@json_option
+@click.pass_obj
+def command(context: Context, name: str | None, *, as_json: bool) -> int:
+    """Go back to the newest older credential of NAME that is still valid: key, certificate, chain and anchors.
+
+    The present one stays on disk.
+    """
+    settings = load(context.config)
+    name = chosen(settings, name)
+    store = IdentityStore(settings.state_directory, name)
+    with store.lock():
+        generation = previous(store, datetime.now(UTC))
+        store.switch(generation)
+    description = generation.description
+    if as_json:
+        output.say_json({"identity": name, "generation": generation.number} | description)
+        return 0
+    until = datetime.fromisoformat(str(description["not_after"]))
+    output.say(
+        f'{name}: now using "{description["subject"]}", serial {description["serial"]}, '
+        f"valid until {until:%Y-%m-%d %H:%M} UTC"
+    )
+    return 0
+
+
+def previous(store: IdentityStore, now: datetime) -> Generation:
+    """Return the newest generation older than the present one that is whole, confirmed and valid at ``now``.
+
+    Raises:
+        StateError: when there is none.
+    """
+    try:
+        current = store.current
+        limit = current.number if current else None
+    except StateCorrupt:
+        limit = None  # the present one is damaged: any whole one is better
+    for generation in reversed(store.generations):
+        if (limit is None or generation.number < limit) and _good(generation, now):
+            return generation
+    raise StateError(
+        f"{store.name} has no older credential that is still valid",
+        remedy=f"The present one stays in use; to replace it run 'enrollctl renew {store.name}'.",
+    )
+
+
+def _good(generation: Generation, now: datetime) -> bool:
+    try:
+        generation.check()
+        description = generation.description
+        start = datetime.fromisoformat(str(description["not_before"]))
+        end = datetime.fromisoformat(str(description["not_after"]))
+    except (StateCorrupt, KeyError, ValueError):
+        return False
+    return generation.confirmed and start <= now < end

@@ -1,0 +1,120 @@
+"""``enrollctl status``: one line an identity."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from agent import structure
+from agent.cli import output
+from agent.cli.jobs import chosen, json_option
+from agent.config import load
+from agent.overview import Overview, look
+
+if TYPE_CHECKING:
+    from agent.cli.main import Context
+
+_HEADINGS = ("NAME", "STATE", "SUBJECT", "EXPIRES", "NEXT")
+
+
+@click.command("status")
+@click.argument("name", required=False)
+@json_option
+@click.pass_obj
+def command(context: Context, name: str | None, *, as_json: bool) -> int:
+    """Show the state of every identity, or of NAME in full.
+
+    It reads the state directory only: nothing is sent and nothing is changed.
+    """
+    settings = load(context.config)
+    names = [chosen(settings, name)] if name else list(settings.identities)
+    now = datetime.now(UTC)
+    seen = [look(settings.state_directory, one, settings.identities[one], now=now) for one in names]
+    if as_json:
+        output.say_json([structure.to_json(one) for one in seen])
+    elif name:
+        output.say(details(seen[0], now))
+    else:
+        output.say("\n".join((overview_table(seen, now), *_troubles(seen, now))))
+    return 0
+
+
+def overview_table(seen: list[Overview], now: datetime | None = None) -> str:
+    """Return the table of all identities."""
+    now = now or datetime.now(UTC)
+    rows = [(one.name, one.state, one.subject or "-", span(one.not_after, now), _next(one, now)) for one in seen]
+    return output.table(_HEADINGS, rows, yielding=_HEADINGS.index("SUBJECT"))
+
+
+def details(one: Overview, now: datetime) -> str:
+    """Return all that is known of one identity, a fact a line."""
+    confirmed = {True: "yes", False: "no, the CA did not acknowledge it", None: None}[one.confirmed]
+    facts = {
+        "identity": one.name,
+        "state": one.state,
+        "subject": one.subject,
+        "serial": one.serial,
+        "valid from": _moment(one.not_before, now),
+        "valid until": _moment(one.not_after, now),
+        "generation": one.generation,
+        "confirmed": confirmed,
+        "open request": one.open_request and f"{one.open_request}, {one.open_state}",
+        "attempts": f"{one.attempts} failed one after another" if one.attempts > 1 else None,
+        "last error": one.last_error and f"{_at(one.failed_at, now)}{one.last_error}",
+        "what to do": output.sentence(one.remedy) if one.last_error and one.remedy else None,
+        "next": _next(one, now),
+    }
+    lines = (f"{key + ':':<14}{value}" for key, value in facts.items() if value is not None)
+    return output.folded("\n".join(lines), sys.stdout)
+
+
+def _troubles(seen: list[Overview], now: datetime) -> list[str]:
+    """Return what went wrong last with each identity, and what to do about it."""
+    lines = []
+    for one in seen:
+        if one.last_error:
+            when = f"failed {span(one.failed_at, now)}: " if one.failed_at else ""
+            lines += ["", f"{one.name}: {when}{one.last_error}"]
+            lines.append(f"    what to do: {output.sentence(one.remedy or '-')}")
+    return [output.folded(line, sys.stdout) for line in lines]
+
+
+def _next(one: Overview, now: datetime) -> str:
+    """Return what happens next, or the command that makes it happen."""
+    if one.state == "revoked":
+        return f"enrollctl enroll {one.name}"
+    if one.next_action_at is None or (not one.usable and one.open_request is None):
+        return "-" if one.usable else f"enrollctl enroll {one.name}"
+    if datetime.fromisoformat(one.next_action_at) > now:
+        return f"{one.next_action} {span(one.next_action_at, now)}"
+    return f"enrollctl {one.open_request or 'renew'} {one.name}"
+
+
+def _at(moment: str | None, now: datetime) -> str:
+    return "" if moment is None else f"{span(moment, now)}: "
+
+
+def _moment(moment: str | None, now: datetime) -> str | None:
+    if moment is None:
+        return None
+    return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%M:%S} UTC ({span(moment, now)})"
+
+
+def span(moment: str | None, now: datetime) -> str:
+    """Return "in 3 days" or "2 hours ago"; "-" for nothing."""
+    if moment is None:
+        return "-"
+    seconds = (datetime.fromisoformat(moment) - now).total_seconds()
+    words = _amount(abs(seconds))
+    return f"in {words}" if seconds >= 0 else f"{words} ago"
+
+
+def _amount(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    whole = int(seconds)
+    return f"{whole} second" + ("" if whole == 1 else "s")
