@@ -166,7 +166,7 @@ class SignatureName(StrEnum):
 
 
 class Quirk(StrEnum):
-    """Named deviations of real servers (``agent.cmp.quirks``); each weakens one check and says so when used."""
+    """Named deviations of real servers (``agent.cmp.peer``); each weakens one check and says so when used."""
 
     SIGNED_RESPONSE_TO_MAC = "signed-response-to-mac"
     MISSING_SENDER_NONCE = "missing-sender-nonce"

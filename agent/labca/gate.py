@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value", bound=x509.ExtensionType)
 
-_UNREADABLE: Final = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 """What the library raises for certificates it cannot read, some of it only when an extension is touched."""
 
 _NONCE_SIZE: Final = 16
