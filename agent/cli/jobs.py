@@ -17,6 +17,7 @@ from agent.config import check_files, load, unsupported, warnings
 from agent.contract import VERDICTS, Action, Job, Outcome, Progress
 from agent.errors import ConfigurationError, StateError
 from agent.supervisor import children, secrets
+from agent.supervisor.keeping import needs_secret
 
 if TYPE_CHECKING:
     from agent.config import Notice
@@ -122,7 +123,6 @@ def run_job(
         return children.run_worker(job, secret, heard, deadline=wait + longest_work(authority))
 
 
-_REQUESTS = frozenset({Action.ENROLL, Action.RENEW})
 _TOLD_BY_THE_RESULT = frozenset({"failed", "unchanged"})
 
 
@@ -144,18 +144,6 @@ def _demand_state_directory(directory: Path) -> None:
             remedy="Mount the disk that it is on; on a new machine make it with "
             f"'install -d -m 700 {shlex.quote(str(directory))}'.",
         )
-
-
-def needs_secret(job: Job) -> bool:
-    """Tell whether the worker will need the one-time secret: a person is asked only then."""
-    from agent.overview import look  # noqa: PLC0415
-
-    if job.identity.bootstrap.shared_secret is None or job.action not in _REQUESTS:
-        return False
-    seen = look(job.state_directory, job.name)
-    if seen.open_request is not None and not job.abandon:
-        return seen.open_request == Action.ENROLL.value and seen.open_state != "installing"
-    return job.action is Action.ENROLL and (job.again or not seen.usable)
 
 
 def _secret(identity: IdentitySettings, name: str) -> bytes:

@@ -163,18 +163,12 @@ def parse_algorithm(octets: bytes) -> tuple[str, bytes | None]:
     Raises:
         MalformedMessage: when it is none.
     """
-    value = asn1.decode(octets, asn1.AlgorithmIdentifier())
-    parameters = value["parameters"]
-    return str(value["algorithm"]), bytes(parameters) if parameters.isValue else None
+    return asn1.read_typed(octets)
 
 
 def build_algorithm(oid: str, parameters: bytes | None = None) -> bytes:
     """Return the DER of an AlgorithmIdentifier."""
-    value = asn1.AlgorithmIdentifier()
-    value["algorithm"] = oid
-    if parameters is not None:
-        value["parameters"] = parameters
-    return asn1.encode(value)
+    return asn1.write_typed(oid, parameters)
 
 
 def hash_algorithm(octets: bytes) -> Hash:

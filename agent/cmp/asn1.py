@@ -103,12 +103,6 @@ class Time(univ.Choice):
     componentType = _fields(("utcTime", RawUtcTime()), ("generalTime", RawTime()))  # noqa: N815
 
 
-class InfoTypeAndValue(univ.Sequence):
-    """RFC 9810 5.3.19."""
-
-    componentType = _fields(("infoType", univ.ObjectIdentifier()), _optional("infoValue", univ.Any()))  # noqa: N815
-
-
 class PKIHeader(univ.Sequence):
     """RFC 9810 5.1.1; ``freeText`` is a list of UTF8String, ``generalInfo`` one of InfoTypeAndValue."""
 
@@ -161,12 +155,6 @@ class CertTemplate(univ.Sequence):
         _optional("subjectUID", _context(8, constructed=False)),
         _optional("extensions", _implicit(9, Raw())),
     )
-
-
-class AttributeTypeAndValue(univ.Sequence):
-    """RFC 4211 section 6: a control or a piece of registration information."""
-
-    componentType = _fields(("type", univ.ObjectIdentifier()), ("value", univ.Any()))  # noqa: N815
 
 
 class CertRequest(univ.Sequence):
@@ -410,12 +398,6 @@ class RsaPssParams(univ.Sequence):
     )
 
 
-class AlgorithmIdentifier(univ.Sequence):
-    """RFC 5280 4.1.1.2."""
-
-    componentType = _fields(("algorithm", univ.ObjectIdentifier()), _optional("parameters", univ.Any()))  # noqa: N815
-
-
 def decode(octets: bytes, schema: Any) -> Any:
     """Decode checked DER by ``schema``; everything must be used up.
 
@@ -451,6 +433,36 @@ def encode(value: Any) -> bytes:
             remedy="This is a defect of enrolld; please report it with the output of the command.",
         ) from error
     return octets
+
+
+def read_typed(octets: bytes) -> tuple[str, bytes | None]:
+    """Read SEQUENCE { OBJECT IDENTIFIER, anything OPTIONAL }; return the dotted OID and the DER of the rest.
+
+    AlgorithmIdentifier, InfoTypeAndValue and AttributeTypeAndValue are of this shape, and every message has many.
+
+    Raises:
+        MalformedMessage: when it is none.
+    """
+    der.unwrap(octets)
+    kind, *rest = der.values(octets) or [b""]
+    if len(rest) > 1:
+        raise der.malformed("a type in it has more than one value")
+    return der.oid(der.unwrap(kind, der.OBJECT_IDENTIFIER)), rest[0] if rest else None
+
+
+def write_typed(oid: str, value: bytes | None = None) -> bytes:
+    """Return the DER that :func:`read_typed` reads.
+
+    Raises:
+        LocalError: when ``oid`` is no dotted OBJECT IDENTIFIER.
+    """
+    try:
+        kind = der.wrap(der.OBJECT_IDENTIFIER, der.oid_contents(oid))
+    except ValueError as error:
+        raise LocalError(
+            str(error), remedy="This is a defect of enrolld; please report it with the output of the command."
+        ) from error
+    return der.wrap(der.SEQUENCE, kind, value or b"")
 
 
 def whole(raw: Any) -> bytes | None:

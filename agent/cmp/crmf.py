@@ -197,16 +197,15 @@ def _write_template(template: CertTemplate) -> Any:
 
 
 def _read_attributes(raw: Any) -> tuple[Attribute, ...]:
-    values = (asn1.decode(one, asn1.AttributeTypeAndValue()) for one in asn1.items(asn1.whole(raw)))
-    return tuple(Attribute(str(one["type"]), bytes(one["value"])) for one in values)
+    return tuple(map(_read_attribute, asn1.items(asn1.whole(raw))))
+
+
+def _read_attribute(octets: bytes) -> Attribute:
+    kind, value = asn1.read_typed(octets)
+    if value is None:
+        raise der.malformed(f"an attribute of the type {kind} has no value")
+    return Attribute(kind, value)
 
 
 def _write_attributes(attributes: tuple[Attribute, ...]) -> bytes:
-    return b"".join(map(_write_attribute, attributes))
-
-
-def _write_attribute(attribute: Attribute) -> bytes:
-    value = asn1.AttributeTypeAndValue()
-    value["type"] = attribute.type
-    value["value"] = attribute.value
-    return asn1.encode(value)
+    return b"".join(asn1.write_typed(one.type, one.value) for one in attributes)

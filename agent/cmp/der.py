@@ -7,6 +7,7 @@ all tags and lengths, no object is built. The same few lines give the slices tha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -14,6 +15,7 @@ from agent.cmp.errors import MalformedMessage
 
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
+OBJECT_IDENTIFIER: Final = 0x06
 UTF8_STRING: Final = 0x0C
 SEQUENCE: Final = 0x30
 SET: Final = 0x31
@@ -156,6 +158,49 @@ def integer_contents(number: int) -> bytes:
     return number.to_bytes(magnitude.bit_length() // 8 + 1, "big", signed=True)
 
 
+def oid(contents: bytes) -> str:
+    """Return the dotted form of the contents octets of an OBJECT IDENTIFIER.
+
+    Raises:
+        MalformedMessage: when they are not canonical, or longer than anything uses.
+    """
+    if not _oid(contents):
+        raise malformed("an object identifier in it is not canonical or too long")
+    arcs, arc = [], 0
+    for octet in contents:
+        arc = arc << 7 | octet & ~_MORE
+        if not octet & _MORE:
+            arcs.append(arc)
+            arc = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+def oid_contents(dotted: str) -> bytes:
+    """Return the contents octets of the OBJECT IDENTIFIER written as ``dotted``.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    if not _DOTTED.fullmatch(dotted):
+        raise ValueError(f"{dotted!r:.60} is not an object identifier")
+    first, second, *rest = map(int, dotted.split("."))
+    contents = b"".join(map(_base128, (40 * first + second, *rest)))
+    if len(contents) > _OID_OCTETS:
+        raise ValueError(f"{dotted!r:.60} is too long for an object identifier")
+    return contents
+
+
+_DOTTED: Final = re.compile(r"(?:[01]\.[1-3]?[0-9]|2\.(?:0|[1-9][0-9]{0,99}))(?:\.(?:0|[1-9][0-9]{0,99}))*")
+
+
+def _base128(arc: int) -> bytes:
+    octets = [arc & ~_MORE & 0xFF]
+    while arc := arc >> 7:
+        octets.append(arc & 0x7F | _MORE)
+    return bytes(reversed(octets))
+
+
 def malformed(what: str) -> MalformedMessage:
     """Return the error for octets that are not what they should be; ``what`` completes "the answer is ...: "."""
     return MalformedMessage(
@@ -266,7 +311,7 @@ _PRIMITIVES: Final = {
     INTEGER: _integer,
     BIT_STRING: _bit_string,
     0x05: _null,
-    0x06: _oid,
+    OBJECT_IDENTIFIER: _oid,
     0x0A: _integer,
     UTF8_STRING: _utf8,
     0x0D: _oid,

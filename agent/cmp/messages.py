@@ -225,25 +225,12 @@ def read_infos(octets: bytes | None) -> tuple[InfoTypeAndValue, ...]:
     Raises:
         MalformedMessage: when it is none.
     """
-    return tuple(map(_read_info, asn1.items(octets)))
+    return tuple(InfoTypeAndValue(*asn1.read_typed(one)) for one in asn1.items(octets))
 
 
 def write_infos(infos: tuple[InfoTypeAndValue, ...]) -> bytes:
     """Return the entries of a list of InfoTypeAndValue, without the SEQUENCE around them."""
-    return b"".join(map(_write_info, infos))
-
-
-def _read_info(octets: bytes) -> InfoTypeAndValue:
-    value = asn1.decode(octets, asn1.InfoTypeAndValue())
-    return InfoTypeAndValue(str(value["infoType"]), bytes(value["infoValue"]) if value["infoValue"].isValue else None)
-
-
-def _write_info(info: InfoTypeAndValue) -> bytes:
-    value = asn1.InfoTypeAndValue()
-    value["infoType"] = info.type
-    if info.value is not None:
-        value["infoValue"] = info.value
-    return asn1.encode(value)
+    return b"".join(asn1.write_typed(one.type, one.value) for one in infos)
 
 
 def _read_trailer(octets: bytes, rest: list[der.Element]) -> tuple[bytes | None, tuple[bytes, ...]]:

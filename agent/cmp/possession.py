@@ -127,7 +127,4 @@ def sign_pkcs10(
 
 
 def _extension_request(extensions: bytes) -> bytes:
-    attribute = asn1.AttributeTypeAndValue()
-    attribute["type"] = _EXTENSION_REQUEST
-    attribute["value"] = der.wrap(der.SET, extensions)
-    return asn1.encode(attribute)
+    return asn1.write_typed(_EXTENSION_REQUEST, der.wrap(der.SET, extensions))

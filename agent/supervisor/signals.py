@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+HEARD: set[int] = set()
+"""Every signal that was caught so far: who was busy with something else when it came can see here that it did."""
+
+
 @contextmanager
 def caught(*numbers: signal.Signals) -> Iterator[IO[bytes]]:
     """Catch these signals for the block: yield a stream from which each gives one octet, its number.
@@ -20,7 +24,7 @@ def caught(*numbers: signal.Signals) -> Iterator[IO[bytes]]:
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(reader, "rb", buffering=0) as stream:
         previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        handlers = {number: signal.signal(number, lambda *_: None) for number in numbers}
+        handlers = {number: signal.signal(number, lambda got, _: HEARD.add(got)) for number in numbers}
         try:
             yield stream
         finally:

@@ -16,6 +16,7 @@ from agent.contract import Action, Job
 from agent.errors import ConfigurationError
 from agent.overview import Overview
 from agent.settings import HttpSettings, Settings
+from agent.supervisor.keeping import needs_secret
 from tests.station import Station
 
 
@@ -65,15 +66,15 @@ def test_a_person_is_asked_for_the_secret_only_when_the_worker_needs_it(
     *,
     needed: bool,
 ) -> None:
-    monkeypatch.setattr("agent.overview.look", lambda *_: Overview(name="ike", **seen))
-    assert jobs.needs_secret(job(load(station.config), action, **changes)) is needed
+    monkeypatch.setattr("agent.supervisor.keeping.look", lambda *_: Overview(name="ike", **seen))
+    assert needs_secret(job(load(station.config), action, **changes)) is needed
 
 
 def test_without_a_shared_secret_nobody_is_asked(station: Station) -> None:
     bootstrap = {"vendor-certificate": {"certificate": "vendor.pem", "key": "vendor.key"}}
     station.identity["bootstrap"] = bootstrap
     station.configure()
-    assert not jobs.needs_secret(job(load(station.config), Action.ENROLL))
+    assert not needs_secret(job(load(station.config), Action.ENROLL))
 
 
 def settings_with(station: Station, *names: str) -> Settings:
