@@ -155,7 +155,7 @@ def test_addresses_of_both_families_are_alternative_names(address: str) -> None:
     assert str(found.value) == address
 
 
-@pytest.mark.parametrize("text", ["", "enb", "dns", "ip:enb", "ip:192.0.2.0/24", "dns:söder", "x:1"])
+@pytest.mark.parametrize("text", ["", "enb", "dns", "dns:", "uri:", "ip:enb", "ip:192.0.2.0/24", "dns:söder", "x:1"])
 def test_other_texts_are_no_alternative_names(text: str) -> None:
     with pytest.raises(LocalError, match="is not an alternative name"):
         names.alternative_name(text)
