@@ -99,8 +99,9 @@ class SoftwareKey:
     def decrypt(self, ciphertext: bytes, scheme: str) -> bytes:
         """Decrypt what was encrypted to this key; ``scheme`` is one of ``ciphers``.
 
-        With PKCS#1 v1.5 a wrong padding brings random octets and no error, always the same ones for a ciphertext: the
-        library sees to that, in constant time. What that asks of the caller stands at :meth:`hsm.keystore.Key.decrypt`.
+        With PKCS#1 v1.5 a wrong padding brings random octets and no error, always the same ones for a ciphertext: so
+        does OpenSSL from 3.2 on, which the library carries along. What that asks of the caller stands at
+        :meth:`hsm.keystore.Key.decrypt`.
 
         Raise :class:`hsm.errors.UnsupportedAlgorithm` when ``scheme`` is none of ``ciphers``, and
         :class:`hsm.errors.PeerDataUnusable` when nothing can be decrypted.
@@ -125,17 +126,19 @@ class SoftwareKey:
                 f"the key {self.reference} does not make shared secrets",
                 remedy="use a key on a NIST curve (P-256, P-384, P-521) or of X25519",
             )
+        cause: Exception | None = None
         try:
-            peer: Any = serialization.load_der_public_key(peer_public_key)
             # Points that are not on the curve do not load; those of small order make the exchange fail.
-            if isinstance(self._private, ec.EllipticCurvePrivateKey):
-                return self._private.exchange(ec.ECDH(), peer)
-            return bytes(self._private.exchange(peer))
-        except (ValueError, TypeError, AttributeError, NotSupported) as error:
-            raise PeerDataUnusable(
-                f"the other side's public key is none that agrees with the key {self.reference}",
-                remedy="Ask the sender for a key on the same curve.",
-            ) from error
+            peer = serialization.load_der_public_key(peer_public_key)
+            if kind_of(peer).algorithm is self.algorithm:
+                method = (ec.ECDH(),) if isinstance(self._private, ec.EllipticCurvePrivateKey) else ()
+                return bytes(self._private.exchange(*method, peer))
+        except (ValueError, NotSupported, Unsuitable) as error:
+            cause = error
+        raise PeerDataUnusable(
+            f"the other side's public key is none that agrees with the key {self.reference}",
+            remedy="Ask the sender for a key on the same curve.",
+        ) from cause
 
     def _demand(self, doing: str, scheme: str, known: tuple[str, ...]) -> None:
         if scheme not in known:

@@ -157,7 +157,7 @@ def _certificate_response(answer: Answer, body: CertRepMessage, memory: Memory, 
     if status.status == PKIStatus.REJECTION:
         return _declined(answer, status, numbered)
     asked_to_confirm = answer.message.header.info(Info.IMPLICIT_CONFIRM) is None
-    learns = terms.learns_anchors and answer.proof.kind is Kind.MAC and body.type is not BodyType.KUP
+    learns = terms.learn_anchors and answer.proof.kind is Kind.MAC and body.type is not BodyType.KUP
     certificate, remarks = proving.certificate(response, terms)
     notes = (*answer.notes, *remarks)
     with_certificate = replace(

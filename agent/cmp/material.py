@@ -6,7 +6,7 @@ instead of being an error, lists stay bounded, and what was proven stands before
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate
 
+MAXIMUM_OCTETS: Final = 262_144
+"""All the certificates that a transaction keeps: a chain with ML-DSA keys takes some ten thousand."""
+
 
 def roots(octets: Iterable[bytes]) -> tuple[bytes, ...]:
     """Return those that can be trust anchors: self-signed CA certificates (RFC 9483 4.1.1); expired ones too."""
@@ -26,8 +29,17 @@ def roots(octets: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 def merged(*lists: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Return all of ``lists`` without repeats, the most valuable list first: what is too much is cut at the end."""
-    return tuple(dict.fromkeys(one for octets in lists for one in octets))[:MAXIMUM_CERTIFICATES]
+    """Return all of ``lists`` without repeats, the most valuable list first; what is too many or too large is left out.
+
+    All of it is kept in every snapshot, and anybody may add to it.
+    """
+    kept: list[bytes] = []
+    room = MAXIMUM_OCTETS
+    for one in dict.fromkeys(one for octets in lists for one in octets):
+        if len(one) <= room and len(kept) < MAXIMUM_CERTIFICATES:
+            kept.append(one)
+            room -= len(one)
+    return tuple(kept)
 
 
 def der_of(certificates: Iterable[Certificate]) -> tuple[bytes, ...]:

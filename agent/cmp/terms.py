@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.cmp.protection import Kind
-
 if TYPE_CHECKING:
     from agent.cmp.acceptance import Expectation
     from agent.cmp.peer import PeerRules
@@ -18,7 +16,8 @@ class Terms:
     """The terms of one transaction. They come from the configuration as it is now, also when it is resumed.
 
     ``expectation`` is None where no certificate is asked for (rr, genm). With ``clock_trusted`` False, times given to
-    the transaction are the earliest it can be.
+    the transaction are the earliest it can be. With ``learn_anchors``, caPubs may bring trust anchors, if a MAC proves
+    who sent them.
     """
 
     wanted: Request
@@ -27,8 +26,3 @@ class Terms:
     expectation: Expectation | None = None
     clock_trusted: bool = True
     learn_anchors: bool = False
-
-    @property
-    def learns_anchors(self) -> bool:
-        """Whether caPubs may bring trust anchors: only where a shared secret proves who sent them."""
-        return self.learn_anchors and self.originator.kind is Kind.MAC

@@ -144,7 +144,7 @@ def make_plan(
 
     return Plan(
         type=BodyType.KUR if old else BodyType[job.identity.request.value.upper()],
-        scheme=lambda key: signature_of(job, key) if job.identity.key.usage is KeyUsage.SIGNATURE else None,
+        scheme=lambda key: _proving_scheme(job, key),
         proof=proof,
         enveloped=profile.enveloped,
         subject=subject,
@@ -265,6 +265,17 @@ def signature_of(job: Job, key: Key) -> str:
         ConfigurationError: the key is too weak for the profile.
         LocalError: the profile does not allow the configured algorithm, or the key cannot do any that is allowed.
     """
+    _demand_strength(job, key)
+    profile = profiles.PROFILES[job.authority.profile.value]
+    return profile.signature_for(key.schemes, job.authority.signature.value if job.authority.signature else None)
+
+
+def _proving_scheme(job: Job, key: Key) -> str | None:
+    _demand_strength(job, key)
+    return signature_of(job, key) if job.identity.key.usage is KeyUsage.SIGNATURE else None
+
+
+def _demand_strength(job: Job, key: Key) -> None:
     profile = profiles.PROFILES[job.authority.profile.value]
     if key.legacy and not profile.legacy:
         raise ConfigurationError(
@@ -272,7 +283,6 @@ def signature_of(job: Job, key: Key) -> str:
             "than 2048 bits",
             remedy="Use a newer key; choose profile backhaul only for an RA that accepts nothing else.",
         )
-    return profile.signature_for(key.schemes, job.authority.signature.value if job.authority.signature else None)
 
 
 def _own_chain(current: Generation | None) -> tuple[x509.Certificate, ...]:

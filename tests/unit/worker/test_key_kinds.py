@@ -27,6 +27,7 @@ from agent.settings import (
     HmacName,
     KeyAlgorithm,
     KeySettings,
+    KeyUsage,
     MacSettings,
     ProfileName,
     RequestType,
@@ -378,6 +379,15 @@ def test_a_weak_key_is_not_certified_even_if_nobody_looked_at_the_configuration(
     outcome = desk.do()
     assert outcome.verdict is Verdict.MISCONFIGURED
     assert f"is too weak for the profile {profile}" in outcome.text
+    assert desk.sent == []
+
+
+def test_a_weak_key_is_not_certified_for_encipherment_either(lab_of: LabOf, tmp_path: Path) -> None:
+    desk = desk_for(lab_of("ec"), tmp_path)
+    desk.configure(identity={"key": KeySettings(algorithm=KeyAlgorithm.RSA_1024, usage=KeyUsage.ENCIPHERMENT)})
+    outcome = desk.do()
+    assert outcome.verdict is Verdict.MISCONFIGURED
+    assert "is too weak for the profile lightweight" in outcome.text
     assert desk.sent == []
 
 
