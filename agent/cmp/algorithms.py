@@ -308,7 +308,7 @@ def _pss_parameters(rule: Signature) -> bytes:
 
 
 def _verify_ml_dsa(public_key: PublicKeyTypes, rule: Signature, signature: bytes, data: bytes) -> bool:
-    # ML-DSA came to the library late; it is looked for only when a peer uses it.
+    # ML-DSA came to cryptography late; it is looked for only when a peer uses it.
     try:
         from cryptography.hazmat.primitives.asymmetric import mldsa  # noqa: PLC0415
     except ImportError:

@@ -191,7 +191,7 @@ def oid_contents(dotted: str) -> bytes:
     return contents
 
 
-_DOTTED: Final = re.compile(r"(?:[01]\.[1-3]?[0-9]|2\.(?:0|[1-9][0-9]{0,99}))(?:\.(?:0|[1-9][0-9]{0,99}))*")
+_DOTTED: Final = re.compile(r"(?:[01]\.[1-3]?[0-9]|2\.(?:0|[1-9][0-9]{0,299}))(?:\.(?:0|[1-9][0-9]{0,299}))*")
 
 
 def _base128(arc: int) -> bytes:

@@ -63,12 +63,12 @@ def name_of(general_name: bytes) -> bytes | None:
 
 @lru_cache(maxsize=256)
 def parse_name(name: bytes) -> x509.Name:
-    """Return the DER Name as an object, read as the library reads the names in certificates.
+    """Return the DER Name as an object, read as ``cryptography`` reads the names in certificates.
 
     Raises:
         MalformedMessage: when it is no Name.
     """
-    # The library reads a Name only as part of something. The smallest such thing is a certificate request, whose
+    # ``cryptography`` reads a Name only as part of something. The smallest such thing is a certificate request, whose
     # signature nobody looks at here.
     information = der.wrap(der.SEQUENCE, b"\x02\x01\x00", name, _SOME_KEY, b"\xa0\x00")
     request = der.wrap(der.SEQUENCE, information, _SOME_ALGORITHM, _NO_BITS)
@@ -76,7 +76,7 @@ def parse_name(name: bytes) -> x509.Name:
         der.unwrap(name)
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # about attributes of unusual length
             return x509.load_der_x509_csr(request).subject
-    except (ValueError, TypeError) as error:  # TypeError: a BIT STRING where the library wants text
+    except (ValueError, TypeError) as error:  # TypeError: a BIT STRING where cryptography wants text
         raise der.malformed(f"a name in it is unreadable ({clean_text(str(error), 120)})") from error
 
 

@@ -343,6 +343,14 @@ def test_3_9_7_protection_that_does_not_verify_is_refused(name: str, kind: Kind)
     assert "is wrong" in str(error)
 
 
+@pytest.mark.parametrize("name", ["ip", "ip waiting", "pollRep", "pkiconf", "rp", "genp"])
+def test_3_9_7_what_a_refused_answer_claims_is_shown_only_where_it_is_a_no(name: str) -> None:
+    device = STAGES[name](Kind.MAC)
+    device.ca.misbehave(Misbehaviour.BAD_PROTECTION, times=1)
+    error = device.refuses(ProtectionError if device.signs else WrongMac)
+    assert (error.hint, error.claimed) == ("", frozenset())
+
+
 @pytest.mark.parametrize("parameters", [MacParameters(), MacParameters(algorithm="pbmac1")], ids=["PBM", "PBMAC1"])
 def test_3_9_7_a_mac_with_another_secret_is_refused(parameters: MacParameters) -> None:
     device = Device(lab())
@@ -350,6 +358,16 @@ def test_3_9_7_a_mac_with_another_secret_is_refused(parameters: MacParameters) -
     error = refused(device, WrongMac, rewritten(device.ca, protector=protector))
     assert "does not have the same secret" in str(error)
     assert "reference and secret" in error.remedy
+
+
+@pytest.mark.parametrize("name", ["ip", "rp"])
+def test_3_9_7_a_no_in_the_body_that_answers_the_request_is_shown_as_unproven_too(name: str) -> None:
+    device = STAGES[name](Kind.MAC)
+    device.ca.misbehave(Misbehaviour.REJECT, "notAuthorized")
+    device.ca.misbehave(Misbehaviour.UNPROTECTED)
+    error = device.refuses(ProtectionError)
+    assert 'it says: "refused by misbehaviour"' in error.hint
+    assert error.claimed == {PKIFailureInfo.NOT_AUTHORIZED}
 
 
 def test_3_9_7_a_ca_that_has_another_secret_is_refused() -> None:

@@ -189,3 +189,32 @@ def test_numbers_come_back(number: int) -> None:
 def test_numbers_under_implicit_tags_are_as_strict(contents: str) -> None:
     with pytest.raises(MalformedMessage):
         integer(bytes.fromhex(contents))
+
+
+@given(strategies.oids)
+def test_object_identifiers_come_back(dotted: str) -> None:
+    contents = der.oid_contents(dotted)
+    check(wrap(der.OBJECT_IDENTIFIER, contents))
+    assert der.oid(contents) == dotted
+
+
+def test_object_identifiers_are_the_known_ones() -> None:
+    assert der.oid(bytes.fromhex("2a864886f70d01010b")) == "1.2.840.113549.1.1.11"
+    assert der.oid(bytes.fromhex("883703")) == "2.999.3"
+    assert der.oid(b"\x27") == "0.39"
+
+
+@pytest.mark.parametrize("dotted", ["", "1", "1.40", "3.1", "1.2.", "1.02", "1.2.-3", "1.2.x", "1.2.\u0663", "2.5 .4"])
+def test_other_texts_are_no_object_identifiers(dotted: str) -> None:
+    with pytest.raises(ValueError, match="not an object identifier"):
+        der.oid_contents(dotted)
+
+
+def test_object_identifiers_are_bounded() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        der.oid_contents("1.2" + ".1000000" * 50)
+    for contents in (b"", b"\x80\x01", b"\x2a\x80", b"\x2a" * 129):
+        with pytest.raises(MalformedMessage):
+            der.oid(contents)
+    longest = b"\x2a" + b"\xff" * 126 + b"\x7f"
+    assert der.oid_contents(der.oid(longest)) == longest

@@ -447,6 +447,26 @@ def test_8_1_17_what_was_proven_is_not_pushed_out_by_what_anybody_can_add() -> N
     assert device.state is State.CONFIRMED
 
 
+def test_8_1_17_a_snapshot_stays_small_whatever_anybody_adds() -> None:
+    """A snapshot that the store refuses to read again for its size would cost the transaction."""
+    ca = lab(polls=6)
+    device = Device(ca)
+    device.exchange()
+    for number in range(6):
+        large = der.wrap(der.SEQUENCE, der.wrap(0x04, bytes((number,)) * 150_000))
+        device.exchange(lambda octets, large=large: with_extra_certs(octets, large))  # type: ignore[misc]
+    assert len(json.dumps(device.transaction.snapshot())) < 1_048_576
+    device.run()
+    assert device.state is State.CONFIRMED
+
+
+def with_extra_certs(octets: bytes, *certificates: bytes) -> bytes:
+    """Add certificates to a message on its way, before those that it has."""
+    true_ones = messages.parse(octets).extra_certs
+    listed = der.wrap(0xA1, der.wrap(der.SEQUENCE, *certificates, *true_ones))
+    return der.wrap(der.SEQUENCE, *der.values(octets)[:3], listed)
+
+
 def test_8_1_18_weak_algorithms_are_refused_in_the_signers_certificate_and_in_ours() -> None:
     weak_rules = replace(MODERN, rsa_bits=3072)
     ca = lab(key=KeyKind.RSA_2048)

@@ -127,6 +127,17 @@ def test_a_failure_of_the_moment_does_not_end_a_wait_of_days(failure: str) -> No
     assert len(ca.record().certificates) == 1
 
 
+def test_a_failure_of_the_moment_that_answers_the_request_itself_ends_it() -> None:
+    """With the nonce of the delayed request (RFC 9483 4.4) it is the final answer, not one to the poll."""
+    ca = lab(polls=1)
+    device = Device(ca)
+    device.exchange()
+    first = messages.parse(device.sent[0]).header.sender_nonce
+    ca.misbehave(Misbehaviour.REJECT, "systemFailure", on=BodyType.POLLREQ)
+    assert isinstance(device.exchange(rewritten(ca, recip_nonce=first)), Declined)
+    assert device.state is State.REJECTED
+
+
 def test_any_other_error_ends_polling() -> None:
     ca = lab(polls=1)
     device = Device(ca)
