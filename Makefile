@@ -1,6 +1,8 @@
 # Every target installs what it lacks, so each works in a fresh clone. `make` alone lists them.
 
 BIN := .venv/bin
+# The tests of one file run one after another, files side by side.
+JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test demo test check format bench test-versions lock clean
@@ -17,8 +19,8 @@ setup-test: ## Install what the tests and checks need as well
 demo: setup ## See a whole enrollment with a CA of its own, on this machine only
 	@$(BIN)/enrollctl demo
 
-test: setup-test ## Run every test; ARGS="-k name" picks some
-	@$(BIN)/pytest $(ARGS)
+test: setup-test ## Run every test; ARGS="-k name" picks some, JOBS=1 runs them one by one
+	@$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 check: setup-test ## Lint, check types and import rules
 	$(BIN)/ruff check
