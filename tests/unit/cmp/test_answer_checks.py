@@ -1,4 +1,4 @@
-"""Checks 2 to 12 of section 3.9: an answer that fails one changes nothing, and the true one still counts."""
+"""Checks 2 to 12 of docs/conformance.md: an answer that fails one changes nothing, and the true one still counts."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def refused(device: Device, error: type[RemoteError], change: Change) -> RemoteE
     [Misbehaviour.TRUNCATED, Misbehaviour.TRAILING_OCTETS, Misbehaviour.LONG_LENGTH, Misbehaviour.OVERSIZE],
 )
 @AT_SOME_STAGES
-def test_3_9_2_octets_that_are_not_one_canonical_message_are_refused(
+def test_check_2_octets_that_are_not_one_canonical_message_are_refused(
     name: str, kind: Kind, fault: Misbehaviour
 ) -> None:
     device = STAGES[name](kind)
@@ -100,13 +100,13 @@ def test_3_9_2_octets_that_are_not_one_canonical_message_are_refused(
         (bytes(1_048_577), "more than the cap"),
     ],
 )
-def test_3_9_2_what_is_no_message_at_all_is_refused(octets: bytes, words: str) -> None:
+def test_check_2_what_is_no_message_at_all_is_refused(octets: bytes, words: str) -> None:
     device = Device(lab())
     device.send()
     assert words in str(device.refuses_octets(MalformedMessage, octets))
 
 
-def test_3_9_2_a_message_nested_too_deep_or_with_too_many_parts_is_refused() -> None:
+def test_check_2_a_message_nested_too_deep_or_with_too_many_parts_is_refused() -> None:
     deep = b"\x05\x00"
     for _ in range(40):
         deep = der.wrap(der.SEQUENCE, deep)
@@ -123,19 +123,19 @@ def test_3_9_2_a_message_nested_too_deep_or_with_too_many_parts_is_refused() -> 
 
 @pytest.mark.parametrize("version", [-1, 0, 1, 4, 1000])
 @AT_EVERY_STAGE
-def test_3_9_3_a_version_of_cmp_that_nobody_agreed_on_is_refused(name: str, kind: Kind, version: int) -> None:
+def test_check_3_a_version_of_cmp_that_nobody_agreed_on_is_refused(name: str, kind: Kind, version: int) -> None:
     error = refused_at(name, kind, ProtocolViolation, lambda ca: rewritten(ca, pvno=version))
     assert f"version {version} of CMP" in str(error)
 
 
 @AT_EVERY_STAGE
-def test_3_9_3_the_other_of_the_two_known_versions_is_borne_and_remarked(name: str, kind: Kind) -> None:
+def test_check_3_the_other_of_the_two_known_versions_is_borne_and_remarked(name: str, kind: Kind) -> None:
     moment = awaiting(name, kind)
     event = moment.again().hear(rewritten(moment.device.ca, pvno=3)(moment.answer))
     assert event.notes[0] == "the CA answered in version 3 of CMP to version 2"
 
 
-def test_3_9_3_an_error_in_version_1_shows_its_reason_and_is_not_trusted() -> None:
+def test_check_3_an_error_in_version_1_shows_its_reason_and_is_not_trusted() -> None:
     ca = lab()
     ca.misbehave(Misbehaviour.ERROR_WITH_PVNO_1, "signerNotTrusted")
     error = Device(ca).refuses(ProtocolViolation)
@@ -145,19 +145,19 @@ def test_3_9_3_an_error_in_version_1_shows_its_reason_and_is_not_trusted() -> No
 
 
 @AT_SOME_STAGES
-def test_3_9_4_an_answer_that_belongs_to_another_transaction_is_refused(name: str, kind: Kind) -> None:
+def test_check_4_an_answer_that_belongs_to_another_transaction_is_refused(name: str, kind: Kind) -> None:
     device = STAGES[name](kind)
     device.ca.misbehave(Misbehaviour.WRONG_TRANSACTION_ID, times=1)
     assert "another transaction" in str(device.refuses(ProtocolViolation))
 
 
 @AT_EVERY_STAGE
-def test_3_9_4_an_answer_that_names_no_transaction_is_refused(name: str, kind: Kind) -> None:
+def test_check_4_an_answer_that_names_no_transaction_is_refused(name: str, kind: Kind) -> None:
     error = refused_at(name, kind, ProtocolViolation, lambda ca: rewritten(ca, transaction_id=None))
     assert "names no transaction" in str(error)
 
 
-def test_3_9_4_the_same_kind_of_answer_from_another_transaction_is_refused() -> None:
+def test_check_4_the_same_kind_of_answer_from_another_transaction_is_refused() -> None:
     ca = lab()
     enrolled(ca)
     ca.misbehave(Misbehaviour.OTHER_TRANSACTION)
@@ -201,7 +201,7 @@ _TAKEN: Final = {
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_3_9_5_a_body_that_this_state_does_not_await_is_refused(name: str) -> None:
+def test_check_5_a_body_that_this_state_does_not_await_is_refused(name: str) -> None:
     protection = Kind.SIGNATURE if name in {"kup", "rp"} else Kind.MAC
     state = awaiting(name, protection).again().state
     for kind in _BODIES.keys() - _TAKEN[name]:
@@ -215,13 +215,13 @@ def test_3_9_5_a_body_that_this_state_does_not_await_is_refused(name: str) -> No
 
 
 @pytest.mark.parametrize("name", sorted(STAGES.keys() - {"error waiting to certConf"}))
-def test_3_9_5_a_ca_that_answers_with_something_else_is_refused(name: str) -> None:
+def test_check_5_a_ca_that_answers_with_something_else_is_refused(name: str) -> None:
     device = STAGES[name](Kind.MAC)
     device.ca.misbehave(Misbehaviour.WRONG_BODY, times=1)
     assert "cannot take" in str(device.refuses(ProtocolViolation))
 
 
-def test_3_9_5_an_answer_while_nothing_was_asked_is_refused() -> None:
+def test_check_5_an_answer_while_nothing_was_asked_is_refused() -> None:
     device = Device(lab(polls=1))
     device.exchange()
     last = device.ca.record().messages[-1].octets
@@ -232,7 +232,7 @@ def test_3_9_5_an_answer_while_nothing_was_asked_is_refused() -> None:
 
 
 @AT_SOME_STAGES
-def test_3_9_6_an_unprotected_answer_is_refused(name: str, kind: Kind) -> None:
+def test_check_6_an_unprotected_answer_is_refused(name: str, kind: Kind) -> None:
     device = STAGES[name](kind)
     device.ca.misbehave(Misbehaviour.UNPROTECTED, times=1)
     error = device.refuses(ProtectionError)
@@ -240,7 +240,7 @@ def test_3_9_6_an_unprotected_answer_is_refused(name: str, kind: Kind) -> None:
 
 
 @AT_SOME_STAGES
-def test_3_9_6_an_unprotected_error_is_shown_as_unproven_and_changes_nothing(name: str, kind: Kind) -> None:
+def test_check_6_an_unprotected_error_is_shown_as_unproven_and_changes_nothing(name: str, kind: Kind) -> None:
     device = STAGES[name](kind)
     device.ca.misbehave(Misbehaviour.UNPROTECTED_ERROR, "badRequest", times=1)
     error = device.refuses(ProtectionError)
@@ -249,7 +249,7 @@ def test_3_9_6_an_unprotected_error_is_shown_as_unproven_and_changes_nothing(nam
 
 
 @AT_EVERY_STAGE
-def test_3_9_6_protection_without_its_algorithm_and_the_reverse_are_refused(name: str, kind: Kind) -> None:
+def test_check_6_protection_without_its_algorithm_and_the_reverse_are_refused(name: str, kind: Kind) -> None:
     message = messages.parse(awaiting(name, kind).answer)
     body = message.body()
     without_algorithm = messages.build(replace(message.header, protection_alg=None), body, protect=lambda _: bytes(32))
@@ -259,14 +259,14 @@ def test_3_9_6_protection_without_its_algorithm_and_the_reverse_are_refused(name
         assert "without protection, or the reverse" in str(error)
 
 
-def test_3_9_6_a_signed_answer_to_a_mac_is_refused() -> None:
+def test_check_6_a_signed_answer_to_a_mac_is_refused() -> None:
     error = Device(lab(sign_mac_answers=True)).refuses(ProtectionError)
     assert "the request was protected by MAC, the answer (ip) by signature" in str(error)
     assert "signed-response-to-mac" in error.remedy
 
 
 @AT_EVERY_STAGE
-def test_3_9_6_protection_of_the_other_kind_is_refused(name: str, kind: Kind) -> None:
+def test_check_6_protection_of_the_other_kind_is_refused(name: str, kind: Kind) -> None:
     def change(ca: LabCa) -> Change:
         mac = MacProtector(SECRET, MacParameters(iterations=100, salt=bytes(16)))
         return rewritten(ca, protector=SignatureProtector(ca.pki.ra.key) if kind is Kind.MAC else mac)
@@ -287,7 +287,7 @@ def test_3_9_6_protection_of_the_other_kind_is_refused(name: str, kind: Kind) ->
     ],
     ids=str,
 )
-def test_3_9_6_mac_parameters_out_of_bounds_are_refused_before_they_are_used(
+def test_check_6_mac_parameters_out_of_bounds_are_refused_before_they_are_used(
     parameters: MacParameters, words: str
 ) -> None:
     device = Device(lab())
@@ -317,14 +317,14 @@ class Scheme:
     ],
 )
 @WITH_EITHER_PROTECTION
-def test_3_9_6_an_algorithm_that_is_not_on_the_list_is_refused(kind: Kind, oid: str) -> None:
+def test_check_6_an_algorithm_that_is_not_on_the_list_is_refused(kind: Kind, oid: str) -> None:
     device = requesting(kind)
     odd = Scheme(kind, der.wrap(der.SEQUENCE, bytes.fromhex(oid)))
     refused(device, ProtectionError, rewritten(device.ca, protector=odd))
 
 
 @pytest.mark.parametrize("scheme", ["ecdsa-sha1", "rsa-pkcs1-sha1", "rsa-pkcs1-md5"])
-def test_3_9_6_a_signature_with_a_broken_hash_is_refused(scheme: str) -> None:
+def test_check_6_a_signature_with_a_broken_hash_is_refused(scheme: str) -> None:
     device = requesting(Kind.SIGNATURE, key=KeyKind.RSA_2048 if "rsa" in scheme else KeyKind.EC_P256)
     key = LabKey(device.ca.pki.ra.key.private)
     key.schemes = (scheme,)
@@ -336,7 +336,7 @@ def test_3_9_6_a_signature_with_a_broken_hash_is_refused(scheme: str) -> None:
 
 
 @AT_SOME_STAGES
-def test_3_9_7_protection_that_does_not_verify_is_refused(name: str, kind: Kind) -> None:
+def test_check_7_protection_that_does_not_verify_is_refused(name: str, kind: Kind) -> None:
     device = STAGES[name](kind)
     device.ca.misbehave(Misbehaviour.BAD_PROTECTION, times=1)
     error = device.refuses(ProtectionError if device.signs else WrongMac)
@@ -344,7 +344,7 @@ def test_3_9_7_protection_that_does_not_verify_is_refused(name: str, kind: Kind)
 
 
 @pytest.mark.parametrize("name", ["ip", "ip waiting", "pollRep", "pkiconf", "rp", "genp"])
-def test_3_9_7_what_a_refused_answer_claims_is_shown_only_where_it_is_a_no(name: str) -> None:
+def test_check_7_what_a_refused_answer_claims_is_shown_only_where_it_is_a_no(name: str) -> None:
     device = STAGES[name](Kind.MAC)
     device.ca.misbehave(Misbehaviour.BAD_PROTECTION, times=1)
     error = device.refuses(ProtectionError if device.signs else WrongMac)
@@ -352,7 +352,7 @@ def test_3_9_7_what_a_refused_answer_claims_is_shown_only_where_it_is_a_no(name:
 
 
 @pytest.mark.parametrize("parameters", [MacParameters(), MacParameters(algorithm="pbmac1")], ids=["PBM", "PBMAC1"])
-def test_3_9_7_a_mac_with_another_secret_is_refused(parameters: MacParameters) -> None:
+def test_check_7_a_mac_with_another_secret_is_refused(parameters: MacParameters) -> None:
     device = Device(lab())
     protector = MacProtector(b"not the secret", replace(parameters, salt=bytes(16)))
     error = refused(device, WrongMac, rewritten(device.ca, protector=protector))
@@ -361,7 +361,7 @@ def test_3_9_7_a_mac_with_another_secret_is_refused(parameters: MacParameters) -
 
 
 @pytest.mark.parametrize("name", ["ip", "rp"])
-def test_3_9_7_a_no_in_the_body_that_answers_the_request_is_shown_as_unproven_too(name: str) -> None:
+def test_check_7_a_no_in_the_body_that_answers_the_request_is_shown_as_unproven_too(name: str) -> None:
     device = STAGES[name](Kind.MAC)
     device.ca.misbehave(Misbehaviour.REJECT, "notAuthorized")
     device.ca.misbehave(Misbehaviour.UNPROTECTED)
@@ -370,30 +370,30 @@ def test_3_9_7_a_no_in_the_body_that_answers_the_request_is_shown_as_unproven_to
     assert error.claimed == {PKIFailureInfo.NOT_AUTHORIZED}
 
 
-def test_3_9_7_a_ca_that_has_another_secret_is_refused() -> None:
+def test_check_7_a_ca_that_has_another_secret_is_refused() -> None:
     ca = lab()
     ca.misbehave(Misbehaviour.WRONG_SECRET)
     Device(ca).refuses(WrongMac)
 
 
-def test_3_9_7_a_signature_by_somebody_the_header_does_not_name_is_refused() -> None:
+def test_check_7_a_signature_by_somebody_the_header_does_not_name_is_refused() -> None:
     device = requesting(Kind.SIGNATURE)
     sender = names.directory_name(device.ca.pki.issuing.subject)
     error = refused(device, UntrustedPeer, rewritten(device.ca, sender=sender))
     assert "no certificate at hand is that of its sender" in str(error)
 
 
-def test_3_9_7_a_sender_that_is_no_directory_name_is_refused() -> None:
+def test_check_7_a_sender_that_is_no_directory_name_is_refused() -> None:
     device = requesting(Kind.SIGNATURE)
     refused(device, UntrustedPeer, rewritten(device.ca, sender=der.wrap(0x82, b"ra.operator.example")))
 
 
-def test_3_9_7_a_sender_key_identifier_of_no_certificate_at_hand_is_refused() -> None:
+def test_check_7_a_sender_key_identifier_of_no_certificate_at_hand_is_refused() -> None:
     device = requesting(Kind.SIGNATURE)
     refused(device, UntrustedPeer, rewritten(device.ca, sender_kid=bytes(20)))
 
 
-def test_3_9_7_a_signer_whose_certificate_did_not_come_along_is_refused() -> None:
+def test_check_7_a_signer_whose_certificate_did_not_come_along_is_refused() -> None:
     device = requesting(Kind.SIGNATURE)
     error = refused(device, UntrustedPeer, rewritten(device.ca, extra_certs=()))
     assert "extraCerts" in error.remedy
@@ -411,7 +411,7 @@ def signed_by(ca: LabCa, *usages: str, **changes: Any) -> Change:
     )(octets)
 
 
-def test_3_9_7_a_signer_whose_key_usage_forbids_signatures_is_refused_unless_a_quirk_bears_it() -> None:
+def test_check_7_a_signer_whose_key_usage_forbids_signatures_is_refused_unless_a_quirk_bears_it() -> None:
     usage = Extension(KEY_USAGE, critical=True, value=named_bits(2))
     extensions = (*signer(lab(), names.EMPTY, CMC_RA).loaded.extensions,)
     assert extensions
@@ -432,7 +432,7 @@ def test_3_9_7_a_signer_whose_key_usage_forbids_signatures_is_refused_unless_a_q
 # --- 8: the signer's path and right -----------------------------------------------------------------------------------
 
 
-def test_3_9_8_a_signer_under_another_root_is_refused() -> None:
+def test_check_8_a_signer_under_another_root_is_refused() -> None:
     device = requesting(Kind.SIGNATURE)
     device.ca.misbehave(Misbehaviour.STRANGE_SIGNER)
     error = device.refuses(UntrustedPath)
@@ -440,7 +440,7 @@ def test_3_9_8_a_signer_under_another_root_is_refused() -> None:
     assert "trust-anchors" in error.remedy
 
 
-def test_3_9_8_another_base_station_of_the_same_operator_is_refused() -> None:
+def test_check_8_another_base_station_of_the_same_operator_is_refused() -> None:
     device = requesting(Kind.SIGNATURE)
     device.ca.misbehave(Misbehaviour.UNAUTHORISED_SIGNER)
     error = device.refuses(UntrustedPeer)
@@ -450,7 +450,7 @@ def test_3_9_8_another_base_station_of_the_same_operator_is_refused() -> None:
 @pytest.mark.parametrize(
     ("start", "life"), [(timedelta(days=-9), timedelta(days=8)), (timedelta(days=1), timedelta(days=8))]
 )
-def test_3_9_8_a_signer_whose_certificate_is_expired_or_not_yet_valid_is_refused(
+def test_check_8_a_signer_whose_certificate_is_expired_or_not_yet_valid_is_refused(
     start: timedelta, life: timedelta
 ) -> None:
     device = requesting(Kind.SIGNATURE)
@@ -458,19 +458,19 @@ def test_3_9_8_a_signer_whose_certificate_is_expired_or_not_yet_valid_is_refused
     assert "clock" in refused(device, UntrustedPath, change).remedy
 
 
-def test_3_9_8_a_signer_with_a_weak_certificate_is_refused() -> None:
+def test_check_8_a_signer_with_a_weak_certificate_is_refused() -> None:
     device = requesting(Kind.SIGNATURE, key=KeyKind.RSA_2048)
     assert "sha1" in str(refused(device, UntrustedPath, signed_by(device.ca, CMC_RA, scheme="rsa-pkcs1-sha1")))
 
 
-def test_3_9_8_a_signer_certified_by_another_device_is_refused() -> None:
+def test_check_8_a_signer_certified_by_another_device_is_refused() -> None:
     device = requesting(Kind.SIGNATURE)
     change = signed_by(device.ca, CMC_RA, issuer=device.ca.pki.bystander)
     assert "is not a CA" in str(refused(device, UntrustedPath, change))
 
 
 @WITH_EITHER_PROTECTION
-def test_3_9_8_the_operators_ra_is_refused_where_another_sender_or_a_pin_is_configured(kind: Kind) -> None:
+def test_check_8_the_operators_ra_is_refused_where_another_sender_or_a_pin_is_configured(kind: Kind) -> None:
     ca = lab()
     for rules in (
         {"expected_sender": names.name_from_text("CN=Another RA,O=Operator")},
@@ -487,21 +487,21 @@ def test_3_9_8_the_operators_ra_is_refused_where_another_sender_or_a_pin_is_conf
 
 
 @AT_SOME_STAGES
-def test_3_9_9_an_answer_to_something_else_is_refused(name: str, kind: Kind) -> None:
+def test_check_9_an_answer_to_something_else_is_refused(name: str, kind: Kind) -> None:
     device = STAGES[name](kind)
     device.ca.misbehave(Misbehaviour.WRONG_RECIP_NONCE, times=1)
     assert "recipNonce" in str(device.refuses(ProtocolViolation))
 
 
 @AT_SOME_STAGES
-def test_3_9_9_an_answer_without_recip_nonce_is_refused(name: str, kind: Kind) -> None:
+def test_check_9_an_answer_without_recip_nonce_is_refused(name: str, kind: Kind) -> None:
     device = STAGES[name](kind)
     device.ca.misbehave(Misbehaviour.NO_RECIP_NONCE, times=1)
     assert "recipNonce" in str(device.refuses(ProtocolViolation))
 
 
 @AT_SOME_STAGES
-def test_3_9_9_an_answer_without_sender_nonce_is_refused(name: str, kind: Kind) -> None:
+def test_check_9_an_answer_without_sender_nonce_is_refused(name: str, kind: Kind) -> None:
     device = STAGES[name](kind)
     device.ca.misbehave(Misbehaviour.NO_SENDER_NONCE, times=1)
     error = device.refuses(ProtocolViolation)
@@ -511,11 +511,11 @@ def test_3_9_9_an_answer_without_sender_nonce_is_refused(name: str, kind: Kind) 
 
 @pytest.mark.parametrize("nonce", [b"", bytes(15)])
 @AT_EVERY_STAGE
-def test_3_9_9_a_sender_nonce_that_is_too_short_is_refused(name: str, kind: Kind, nonce: bytes) -> None:
+def test_check_9_a_sender_nonce_that_is_too_short_is_refused(name: str, kind: Kind, nonce: bytes) -> None:
     refused_at(name, kind, ProtocolViolation, lambda ca: rewritten(ca, sender_nonce=nonce))
 
 
-def test_3_9_9_a_missing_sender_nonce_is_borne_with_the_quirk_and_remarked() -> None:
+def test_check_9_a_missing_sender_nonce_is_borne_with_the_quirk_and_remarked() -> None:
     ca = lab()
     device = Device(ca, rules={"quirks": frozenset({"missing-sender-nonce"})})
     event = device.exchange(rewritten(ca, sender_nonce=None))
@@ -524,14 +524,14 @@ def test_3_9_9_a_missing_sender_nonce_is_borne_with_the_quirk_and_remarked() -> 
 
 
 @pytest.mark.parametrize("nonce", list(Nonce))
-def test_3_9_9_a_pollrep_must_answer_the_pollreq_itself(nonce: Nonce) -> None:
+def test_check_9_a_pollrep_must_answer_the_pollreq_itself(nonce: Nonce) -> None:
     device = Device(lab(polls=3, nonce_after_polling=nonce))
     device.exchange()
     first = messages.parse(device.sent[0]).header.sender_nonce
     refused(device, ProtocolViolation, rewritten(device.ca, recip_nonce=first))
 
 
-def test_3_9_9_the_nonce_of_a_poll_before_the_last_is_refused() -> None:
+def test_check_9_the_nonce_of_a_poll_before_the_last_is_refused() -> None:
     device = Device(lab(polls=1))
     device.exchange()
     device.exchange()
@@ -540,7 +540,7 @@ def test_3_9_9_the_nonce_of_a_poll_before_the_last_is_refused() -> None:
 
 
 @pytest.mark.parametrize("stage", ["request", "certConf"])
-def test_3_9_9_the_first_waiting_replayed_to_a_poll_is_refused(stage: str) -> None:
+def test_check_9_the_first_waiting_replayed_to_a_poll_is_refused(stage: str) -> None:
     device = Device(lab(polls=2, delayed=frozenset({BodyType.IR if stage == "request" else BodyType.CERTCONF})))
     device.run(until=State.WAITING if stage == "request" else State.CONFIRM_WAITING)
     waiting = device.ca.record().messages[-1].octets
@@ -553,7 +553,7 @@ def test_3_9_9_the_first_waiting_replayed_to_a_poll_is_refused(stage: str) -> No
 
 
 @AT_EVERY_STAGE
-def test_3_9_10_a_clock_that_is_off_is_remarked_and_costs_nothing(name: str, kind: Kind) -> None:
+def test_check_10_a_clock_that_is_off_is_remarked_and_costs_nothing(name: str, kind: Kind) -> None:
     moment = awaiting(name, kind)
     device = moment.again()
     event = device.hear(rewritten(device.ca, message_time=device.now - timedelta(minutes=6))(moment.answer))
@@ -561,12 +561,12 @@ def test_3_9_10_a_clock_that_is_off_is_remarked_and_costs_nothing(name: str, kin
 
 
 @pytest.mark.parametrize("time", [None, NOW - timedelta(minutes=5), NOW + timedelta(minutes=5)])
-def test_3_9_10_no_time_or_a_little_difference_is_not_worth_a_word(time: Any) -> None:
+def test_check_10_no_time_or_a_little_difference_is_not_worth_a_word(time: Any) -> None:
     device = Device(lab())
     assert device.exchange(rewritten(device.ca, message_time=time)).notes == ()
 
 
-def test_3_9_10_a_clock_that_is_not_trusted_is_not_compared() -> None:
+def test_check_10_a_clock_that_is_not_trusted_is_not_compared() -> None:
     device = Device(lab(), clock_trusted=False, expected={"clock_trusted": False})
     assert device.exchange(rewritten(device.ca, message_time=NOW + timedelta(days=900))).notes == ()
 
@@ -618,28 +618,28 @@ def status(number: int, *failures: int) -> StatusInfo:
     ],
     ids=str,
 )
-def test_3_9_11_a_status_that_contradicts_what_came_with_it_is_refused(
+def test_check_11_a_status_that_contradicts_what_came_with_it_is_refused(
     stage: str, change: dict[str, Any], words: str
 ) -> None:
     error = refused_at(stage, Kind.SIGNATURE, ProtocolViolation, lambda ca: answered(ca, **change))
     assert words in str(error)
 
 
-def test_3_9_11_a_private_key_nobody_asked_for_is_refused() -> None:
+def test_check_11_a_private_key_nobody_asked_for_is_refused() -> None:
     device = Device(lab())
     error = refused(device, ProtocolViolation, answered(device.ca, private_key=_ENCRYPTED_VALUE))
     assert "we have our own" in str(error)
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_3_9_11_any_number_of_responses_but_one_is_refused(count: int) -> None:
+def test_check_11_any_number_of_responses_but_one_is_refused(count: int) -> None:
     device = Device(lab())
     change = rewritten(device.ca, body=lambda body: replace(body, responses=body.responses * count))
     assert f"{count} responses" in str(refused(device, ProtocolViolation, change))
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_3_9_11_an_error_that_reports_success_is_refused(number: int) -> None:
+def test_check_11_an_error_that_reports_success_is_refused(number: int) -> None:
     for name in ("ip", "pollRep", "pkiconf", "pkiconf to a refusal", "genp"):
         device = STAGES[name](Kind.MAC)
         change = rewritten(device.ca, body=ErrorMessage(status(number)))
@@ -648,7 +648,7 @@ def test_3_9_11_an_error_that_reports_success_is_refused(number: int) -> None:
 
 @pytest.mark.parametrize("number", [2, 4, 5, 6, 7])
 @AT_EVERY_STAGE
-def test_3_9_11_any_other_error_ends_the_transaction_and_brings_nothing(name: str, kind: Kind, number: int) -> None:
+def test_check_11_any_other_error_ends_the_transaction_and_brings_nothing(name: str, kind: Kind, number: int) -> None:
     moment = awaiting(name, kind)
     device = moment.again()
     error = ErrorMessage(status(number, PKIFailureInfo.BAD_REQUEST))
@@ -658,14 +658,14 @@ def test_3_9_11_any_other_error_ends_the_transaction_and_brings_nothing(name: st
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_3_9_11_any_number_of_revocation_statuses_but_one_is_refused(count: int) -> None:
+def test_check_11_any_number_of_revocation_statuses_but_one_is_refused(count: int) -> None:
     device = revocation(enrolled(lab()))
     change = rewritten(device.ca, body=lambda body: replace(body, statuses=body.statuses * count))
     assert f"{count} statuses" in str(refused(device, ProtocolViolation, change))
 
 
 @pytest.mark.parametrize("what", ["serial number", "issuer", "two"])
-def test_3_9_11_the_revocation_of_another_certificate_is_no_answer(what: str) -> None:
+def test_check_11_the_revocation_of_another_certificate_is_no_answer(what: str) -> None:
     device = revocation(enrolled(lab()))
 
     def body(before: RevRep) -> RevRep:
@@ -686,14 +686,14 @@ def test_3_9_11_the_revocation_of_another_certificate_is_no_answer(what: str) ->
 
 @pytest.mark.parametrize("number", [-2, 1, 7, 2**31])
 @pytest.mark.parametrize("stage", ["ip", "cp", "kup", "ip waiting", "pollRep", "ip after polling"])
-def test_3_9_12_an_answer_to_another_request_is_refused(stage: str, number: int) -> None:
+def test_check_12_an_answer_to_another_request_is_refused(stage: str, number: int) -> None:
     device = STAGES[stage](Kind.SIGNATURE)
     device.ca.misbehave(Misbehaviour.WRONG_CERT_REQ_ID, number, times=1)
     error = device.refuses(ProtocolViolation)
     assert "request" in str(error)
 
 
-def test_3_9_12_minus_one_is_the_number_of_a_pkcs10_request_alone() -> None:
+def test_check_12_minus_one_is_the_number_of_a_pkcs10_request_alone() -> None:
     for number in (-1, 0):
         device = Device(lab(p10cr_cert_req_id=number), BodyType.P10CR)
         device.run()
@@ -705,7 +705,7 @@ def test_3_9_12_minus_one_is_the_number_of_a_pkcs10_request_alone() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_3_9_12_a_pollrep_about_several_requests_or_none_is_refused(count: int) -> None:
+def test_check_12_a_pollrep_about_several_requests_or_none_is_refused(count: int) -> None:
     device = STAGES["pollRep"](Kind.MAC)
     change = rewritten(device.ca, body=lambda body: PollResponse(body.polls * count))
     assert "not about our request" in str(refused(device, ProtocolViolation, change))

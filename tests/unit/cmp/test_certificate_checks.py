@@ -1,4 +1,4 @@
-"""Checks 13 to 21 of section 3.9: a certificate that fails one is refused by certConf, and the CA hears why."""
+"""Checks 13 to 21 of docs/conformance.md: a certificate that fails one is refused by certConf; the CA hears why."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _version_1(plan: Plan, issuer: Credential) -> bytes:
 
 
 @WITH_EITHER_PROTECTION
-def test_3_9_13_a_certificate_of_x509_version_1_is_refused_by_certconf(
+def test_check_13_a_certificate_of_x509_version_1_is_refused_by_certconf(
     monkeypatch: pytest.MonkeyPatch, kind: Kind
 ) -> None:
     device = requesting(kind)
@@ -97,7 +97,7 @@ def test_3_9_13_a_certificate_of_x509_version_1_is_refused_by_certconf(
     ids=bytes.hex,
 )
 @WITH_EITHER_PROTECTION
-def test_3_9_13_something_that_is_no_certificate_is_refused_by_an_empty_certconf(
+def test_check_13_something_that_is_no_certificate_is_refused_by_an_empty_certconf(
     monkeypatch: pytest.MonkeyPatch, kind: Kind, octets: bytes
 ) -> None:
     """What cannot be hashed cannot be named: no CertStatus at all rejects everything."""
@@ -112,7 +112,7 @@ def test_3_9_13_something_that_is_no_certificate_is_refused_by_an_empty_certconf
     assert device.certificate.status is CertificateStatus.REFUSED
 
 
-def test_3_9_13_a_certificate_whose_signature_is_described_wrongly_is_refused_by_certconf(
+def test_check_13_a_certificate_whose_signature_is_described_wrongly_is_refused_by_certconf(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     device = Device(lab())
@@ -130,7 +130,7 @@ def test_3_9_13_a_certificate_whose_signature_is_described_wrongly_is_refused_by
 
 @pytest.mark.parametrize("type_", [BodyType.IR, BodyType.CR, BodyType.P10CR], ids=lambda one: one.label)
 @WITH_EITHER_PROTECTION
-def test_3_9_14_a_certificate_for_another_key_is_refused_by_certconf(kind: Kind, type_: BodyType) -> None:
+def test_check_14_a_certificate_for_another_key_is_refused_by_certconf(kind: Kind, type_: BodyType) -> None:
     device = requesting(kind, type_)
     device.ca.misbehave(Misbehaviour.WRONG_KEY)
     objection = device.refuses_certificate("public-key", PKIFailureInfo.INCORRECT_DATA)
@@ -138,7 +138,7 @@ def test_3_9_14_a_certificate_for_another_key_is_refused_by_certconf(kind: Kind,
     assert "mixed up two requests" in objection.remedy
 
 
-def test_3_9_14_a_key_update_that_brings_the_old_key_again_is_refused_by_certconf(
+def test_check_14_a_key_update_that_brings_the_old_key_again_is_refused_by_certconf(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ca = lab()
@@ -149,7 +149,7 @@ def test_3_9_14_a_key_update_that_brings_the_old_key_again_is_refused_by_certcon
     assert "the old key again" in objection.text
 
 
-def test_3_9_14_a_certificate_for_another_key_is_refused_after_days_of_polling_and_restarts_too() -> None:
+def test_check_14_a_certificate_for_another_key_is_refused_after_days_of_polling_and_restarts_too() -> None:
     device = requesting(Kind.MAC, polls=3)
     device.ca.misbehave(Misbehaviour.WRONG_KEY)
     for _ in range(3):
@@ -170,7 +170,7 @@ def test_3_9_14_a_certificate_for_another_key_is_refused_after_days_of_polling_a
         (Misbehaviour.WRONG_ALTERNATIVE_NAME, "alternative-names", "lacks the requested dns:enb-4711"),
     ],
 )
-def test_3_9_15_other_names_are_refused_by_certconf_whatever_the_ca_says_about_changes(
+def test_check_15_other_names_are_refused_by_certconf_whatever_the_ca_says_about_changes(
     fault: Misbehaviour, check: str, words: str, *, with_mods: bool
 ) -> None:
     device = Device(lab())
@@ -181,7 +181,7 @@ def test_3_9_15_other_names_are_refused_by_certconf_whatever_the_ca_says_about_c
     assert ("the CA said that it changed the request" in objection.text) is with_mods
 
 
-def test_3_9_15_an_assigned_name_that_does_not_fit_the_pattern_is_refused_by_certconf() -> None:
+def test_check_15_an_assigned_name_that_does_not_fit_the_pattern_is_refused_by_certconf() -> None:
     device = Device(lab(), expected={"subject_pattern": r"CN=enb-\d+.*"})
     device.ca.misbehave(Misbehaviour.WRONG_SUBJECT)
     objection = device.refuses_certificate("subject", PKIFailureInfo.INCORRECT_DATA)
@@ -191,14 +191,14 @@ def test_3_9_15_an_assigned_name_that_does_not_fit_the_pattern_is_refused_by_cer
 # --- 16: usage and extensions -----------------------------------------------------------------------------------------
 
 
-def test_3_9_16_a_certificate_that_may_not_sign_is_refused_by_certconf(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_16_a_certificate_that_may_not_sign_is_refused_by_certconf(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(lab())
     planning(monkeypatch, device.ca, with_extension(Extension(KEY_USAGE, critical=True, value=named_bits(2))))
     objection = device.refuses_certificate("key-usage", PKIFailureInfo.UNACCEPTED_EXTENSION)
     assert "lacks digitalSignature" in objection.text
 
 
-def test_3_9_16_a_certificate_for_another_purpose_is_refused_by_certconf(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_16_a_certificate_for_another_purpose_is_refused_by_certconf(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(lab(), expected={"extended_key_usage": frozenset({"1.3.6.1.5.5.7.3.17"})})
     other = Extension(EXTENDED_KEY_USAGE, critical=False, value=der.wrap(der.SEQUENCE, oid("1.3.6.1.5.5.7.3.4")))
     planning(monkeypatch, device.ca, with_extension(other))
@@ -206,14 +206,14 @@ def test_3_9_16_a_certificate_for_another_purpose_is_refused_by_certconf(monkeyp
 
 
 @WITH_EITHER_PROTECTION
-def test_3_9_16_the_certificate_of_a_ca_is_refused_by_certconf(kind: Kind) -> None:
+def test_check_16_the_certificate_of_a_ca_is_refused_by_certconf(kind: Kind) -> None:
     device = requesting(kind)
     device.ca.misbehave(Misbehaviour.CA_CERTIFICATE)
     objection = device.refuses_certificate("not-a-ca", PKIFailureInfo.UNACCEPTED_EXTENSION)
     assert "is that of a CA" in objection.text
 
 
-def test_3_9_16_an_unknown_critical_extension_is_refused_by_certconf(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_16_an_unknown_critical_extension_is_refused_by_certconf(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(lab())
     planning(monkeypatch, device.ca, with_extension(Extension("1.2.3.4.5", critical=True, value=b"\x05\x00")))
     objection = device.refuses_certificate("chain", PKIFailureInfo.UNACCEPTED_EXTENSION)
@@ -228,7 +228,7 @@ def test_3_9_16_an_unknown_critical_extension_is_refused_by_certconf(monkeypatch
     [(Misbehaviour.EXPIRED, "expired on 2027-02-28"), (Misbehaviour.NOT_YET_VALID, "begins only on 2027-03-31")],
 )
 @WITH_EITHER_PROTECTION
-def test_3_9_17_a_certificate_that_is_not_valid_now_is_refused_by_certconf(
+def test_check_17_a_certificate_that_is_not_valid_now_is_refused_by_certconf(
     kind: Kind, fault: Misbehaviour, words: str
 ) -> None:
     device = requesting(kind)
@@ -238,7 +238,7 @@ def test_3_9_17_a_certificate_that_is_not_valid_now_is_refused_by_certconf(
     assert "clock" in objection.remedy
 
 
-def test_3_9_17_a_certificate_that_ends_before_it_begins_is_refused_by_certconf(
+def test_check_17_a_certificate_that_ends_before_it_begins_is_refused_by_certconf(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     device = Device(lab())
@@ -246,13 +246,13 @@ def test_3_9_17_a_certificate_that_ends_before_it_begins_is_refused_by_certconf(
     device.refuses_certificate("validity", PKIFailureInfo.BAD_TIME)
 
 
-def test_3_9_17_a_certificate_that_lives_longer_than_policy_allows_is_refused_by_certconf() -> None:
+def test_check_17_a_certificate_that_lives_longer_than_policy_allows_is_refused_by_certconf() -> None:
     device = Device(lab(validity=timedelta(days=90)), expected={"maximum_lifetime": timedelta(days=30)})
     objection = device.refuses_certificate("lifetime", PKIFailureInfo.BAD_TIME)
     assert "lives 90 days, more than 30 allowed" in objection.text
 
 
-def test_3_9_17_without_a_clock_only_a_certificate_that_ended_before_now_can_be_is_refused() -> None:
+def test_check_17_without_a_clock_only_a_certificate_that_ended_before_now_can_be_is_refused() -> None:
     options: dict[str, Any] = {"clock_trusted": False, "expected": {"clock_trusted": False}}
     device = Device(lab(), **options)
     device.ca.misbehave(Misbehaviour.NOT_YET_VALID)
@@ -266,14 +266,14 @@ def test_3_9_17_without_a_clock_only_a_certificate_that_ended_before_now_can_be_
 
 
 @WITH_EITHER_PROTECTION
-def test_3_9_18_a_certificate_under_another_root_is_refused_by_certconf(kind: Kind) -> None:
+def test_check_18_a_certificate_under_another_root_is_refused_by_certconf(kind: Kind) -> None:
     device = requesting(kind)
     device.ca.misbehave(Misbehaviour.UNKNOWN_ISSUER)
     objection = device.refuses_certificate("chain", PKIFailureInfo.SIGNER_NOT_TRUSTED)
     assert "is not among the trust anchors" in objection.text
 
 
-def test_3_9_18_a_certificate_whose_issuer_did_not_come_along_is_refused_by_certconf() -> None:
+def test_check_18_a_certificate_whose_issuer_did_not_come_along_is_refused_by_certconf() -> None:
     device = Device(lab())
     device.exchange(rewritten(device.ca, extra_certs=()))
     objection = device.refuses_certificate("chain", PKIFailureInfo.SIGNER_NOT_TRUSTED)
@@ -281,7 +281,9 @@ def test_3_9_18_a_certificate_whose_issuer_did_not_come_along_is_refused_by_cert
     assert "intermediate certificates" in objection.remedy
 
 
-def test_3_9_18_a_certificate_issued_by_another_device_is_refused_by_certconf(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_18_a_certificate_issued_by_another_device_is_refused_by_certconf(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     device = Device(lab())
     bystander = device.ca.pki.bystander
     monkeypatch.setattr(device.ca._office.faults, "certificate", lambda _, plan, __: (plan, bystander))
@@ -290,7 +292,7 @@ def test_3_9_18_a_certificate_issued_by_another_device_is_refused_by_certconf(mo
     assert "is not a CA, yet it issued" in objection.text
 
 
-def test_3_9_18_a_path_that_is_longer_than_its_ca_allows_is_refused_by_certconf(
+def test_check_18_a_path_that_is_longer_than_its_ca_allows_is_refused_by_certconf(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     device = Device(lab())
@@ -302,7 +304,7 @@ def test_3_9_18_a_path_that_is_longer_than_its_ca_allows_is_refused_by_certconf(
     assert "allows 0 CAs below it" in objection.text
 
 
-def test_3_9_18_an_answer_signed_by_a_ca_that_did_not_issue_the_certificate_is_refused_as_such() -> None:
+def test_check_18_an_answer_signed_by_a_ca_that_did_not_issue_the_certificate_is_refused_as_such() -> None:
     """Any CA below the root may make us wait, but only the issuing one may hand out a certificate."""
     device = requesting(Kind.SIGNATURE)
     ca = device.ca
@@ -320,7 +322,7 @@ def test_3_9_18_an_answer_signed_by_a_ca_that_did_not_issue_the_certificate_is_r
     assert isinstance(device.hear(true_answer), Issued)
 
 
-def test_3_9_18_the_issuing_ca_itself_may_answer() -> None:
+def test_check_18_the_issuing_ca_itself_may_answer() -> None:
     device = requesting(Kind.SIGNATURE, ra_protects=False)
     device.run()
     assert device.state is State.CONFIRMED
@@ -329,14 +331,14 @@ def test_3_9_18_the_issuing_ca_itself_may_answer() -> None:
 # --- 19: algorithms ---------------------------------------------------------------------------------------------------
 
 
-def test_3_9_19_a_certificate_signed_over_sha1_is_refused_by_certconf(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_19_a_certificate_signed_over_sha1_is_refused_by_certconf(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(lab(key=KeyKind.RSA_2048, legacy_algorithms=True))
     monkeypatch.setattr(certificates, "sign", lambda plan, issuer: signed(plan, issuer, "rsa-pkcs1-sha1"))
     objection = device.refuses_certificate("chain", PKIFailureInfo.BAD_ALG)
     assert "a signature over sha1" in objection.text
 
 
-def test_3_9_19_a_key_on_a_weak_curve_is_refused_by_certconf() -> None:
+def test_check_19_a_key_on_a_weak_curve_is_refused_by_certconf() -> None:
     weak = LabKey(ec.generate_private_key(ec.SECP224R1()))
     device = Device(lab(), key=weak)
     objection = device.refuses_certificate("chain", PKIFailureInfo.BAD_ALG)
@@ -346,7 +348,7 @@ def test_3_9_19_a_key_on_a_weak_curve_is_refused_by_certconf() -> None:
 # --- 20: another one than before --------------------------------------------------------------------------------------
 
 
-def test_3_9_20_a_key_update_that_brings_the_old_certificate_again_is_refused_by_certconf(
+def test_check_20_a_key_update_that_brings_the_old_certificate_again_is_refused_by_certconf(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ca = lab()
@@ -359,7 +361,7 @@ def test_3_9_20_a_key_update_that_brings_the_old_certificate_again_is_refused_by
     assert "the certificate we already have" in objection.text
 
 
-def test_3_9_20_a_renewal_with_the_same_key_brings_another_certificate() -> None:
+def test_check_20_a_renewal_with_the_same_key_brings_another_certificate() -> None:
     ca = lab()
     first = enrolled(ca)
     second = enrolled(ca, kind=BodyType.KUR, old=first.credential(), key=first.key)
@@ -381,7 +383,7 @@ class Changeling(LabKey):
 
 
 @WITH_EITHER_PROTECTION
-def test_3_9_21_a_private_key_that_does_not_fit_the_certificate_has_it_refused_by_certconf(kind: Kind) -> None:
+def test_check_21_a_private_key_that_does_not_fit_the_certificate_has_it_refused_by_certconf(kind: Kind) -> None:
     ca = lab(polls=1)
     key = Changeling(LabKey.generate().private)
     device = Device(ca, by=originator(ca, kind), key=key)
@@ -391,7 +393,7 @@ def test_3_9_21_a_private_key_that_does_not_fit_the_certificate_has_it_refused_b
     assert "does not verify with the new certificate" in objection.text
 
 
-def test_3_9_21_a_token_that_cannot_sign_at_this_moment_does_not_cost_the_certificate() -> None:
+def test_check_21_a_token_that_cannot_sign_at_this_moment_does_not_cost_the_certificate() -> None:
     ca = lab(polls=1)
     key = Changeling(LabKey.generate().private)
     device = Device(ca, key=key)

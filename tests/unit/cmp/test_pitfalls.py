@@ -1,4 +1,4 @@
-"""Section 8.1, pitfall by pitfall: what clients of CMP fell for, tried on ours."""
+"""The pitfalls of docs/conformance.md, by number: what clients of CMP fell for, tried on ours."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def quickly(judge: Callable[[], Any]) -> Any:
 
 
 @AT_SOME_STAGES
-def test_8_1_1_another_device_of_the_operator_cannot_pose_as_the_ra(name: str, kind: Kind) -> None:
+def test_pitfall_1_another_device_of_the_operator_cannot_pose_as_the_ra(name: str, kind: Kind) -> None:
     device = STAGES[name](kind)
     device.ca.misbehave(Misbehaviour.UNAUTHORISED_SIGNER, times=1)
     if device.signs:
@@ -93,7 +93,7 @@ def with_ca_pubs(*certificates: bytes) -> Callable[[CertRepMessage], CertRepMess
     return lambda body: replace(body, ca_pubs=certificates)
 
 
-def test_8_1_2_roots_in_a_signed_answer_are_not_trusted() -> None:
+def test_pitfall_2_roots_in_a_signed_answer_are_not_trusted() -> None:
     ca, stranger = lab(), lab()
     device = Device(ca, by=by_vendor(ca), learn_anchors=True)
     issued = device.exchange(rewritten(ca, body=with_ca_pubs(stranger.pki.root.certificate)))
@@ -102,7 +102,7 @@ def test_8_1_2_roots_in_a_signed_answer_are_not_trusted() -> None:
     assert device.transaction.snapshot()["learned"] == []
 
 
-def test_8_1_2_a_certificate_under_a_root_that_only_a_signed_answer_brought_is_refused() -> None:
+def test_pitfall_2_a_certificate_under_a_root_that_only_a_signed_answer_brought_is_refused() -> None:
     ca = lab()
     device = Device(ca, by=by_vendor(ca), learn_anchors=True)
     ca.misbehave(Misbehaviour.UNKNOWN_ISSUER)
@@ -110,7 +110,7 @@ def test_8_1_2_a_certificate_under_a_root_that_only_a_signed_answer_brought_is_r
     device.refuses_certificate("chain", PKIFailureInfo.SIGNER_NOT_TRUSTED)
 
 
-def test_8_1_3_roots_in_a_mac_protected_answer_are_trusted_only_if_that_is_wanted() -> None:
+def test_pitfall_3_roots_in_a_mac_protected_answer_are_trusted_only_if_that_is_wanted() -> None:
     ca = lab()
     device = Device(ca, rules={"anchors": ()}, learn_anchors=False)
     device.refuses_certificate("chain", PKIFailureInfo.SIGNER_NOT_TRUSTED)
@@ -127,7 +127,7 @@ def test_8_1_3_roots_in_a_mac_protected_answer_are_trusted_only_if_that_is_wante
         (Misbehaviour.WRONG_CERT_REQ_ID, ProtocolViolation),
     ],
 )
-def test_8_1_3_roots_are_learned_after_every_other_check_and_not_before(
+def test_pitfall_3_roots_are_learned_after_every_other_check_and_not_before(
     fault: Misbehaviour, error: type[ProtocolViolation | ProtectionError]
 ) -> None:
     ca = lab()
@@ -137,7 +137,7 @@ def test_8_1_3_roots_are_learned_after_every_other_check_and_not_before(
     assert device.transaction.snapshot()["learned"] == []
 
 
-def test_8_1_3_only_self_signed_ca_certificates_become_anchors() -> None:
+def test_pitfall_3_only_self_signed_ca_certificates_become_anchors() -> None:
     ca = lab()
     pki = ca.pki
     not_a_ca = Credential(certificates.sign(plan(ca, pki.root.subject), None, pki.root.key), pki.root.key)
@@ -166,7 +166,7 @@ def authority_plan(subject: bytes, key: LabKey) -> Plan:
     return certificates.plan_for(subject, key, NOW, timedelta(days=1), certificates.authority_extensions())
 
 
-def test_8_1_3_a_key_update_teaches_no_anchors() -> None:
+def test_pitfall_3_a_key_update_teaches_no_anchors() -> None:
     ca, stranger = lab(), lab()
     first = enrolled(ca)
     device = Device(ca, BodyType.KUR, old=first.credential(), by=by_secret(REFERENCE, SECRET, PBM), learn_anchors=True)
@@ -176,7 +176,7 @@ def test_8_1_3_a_key_update_teaches_no_anchors() -> None:
 
 
 @WITH_EITHER_PROTECTION
-def test_8_1_4_a_root_among_extra_certs_is_not_trusted(kind: Kind) -> None:
+def test_pitfall_4_a_root_among_extra_certs_is_not_trusted(kind: Kind) -> None:
     device = requesting(kind)
     ca = device.ca
     ca.misbehave(Misbehaviour.UNKNOWN_ISSUER)
@@ -185,7 +185,7 @@ def test_8_1_4_a_root_among_extra_certs_is_not_trusted(kind: Kind) -> None:
     device.refuses_certificate("chain", PKIFailureInfo.SIGNER_NOT_TRUSTED)
 
 
-def test_8_1_4_a_signer_who_brings_his_own_root_is_refused() -> None:
+def test_pitfall_4_a_signer_who_brings_his_own_root_is_refused() -> None:
     device = requesting(Kind.SIGNATURE)
     other = device.ca.pki.other_ra
     change = rewritten(
@@ -200,7 +200,7 @@ def test_8_1_4_a_signer_who_brings_his_own_root_is_refused() -> None:
 
 
 @AT_EVERY_STAGE
-def test_8_1_5_a_no_without_protection_is_shown_and_does_nothing(name: str, kind: Kind) -> None:
+def test_pitfall_5_a_no_without_protection_is_shown_and_does_nothing(name: str, kind: Kind) -> None:
     moment = awaiting(name, kind)
     device, message = moment.again(), messages.parse(moment.answer)
     status = StatusInfo(status=PKIStatus.REJECTION, text=("go away",), failures=frozenset({PKIFailureInfo.BAD_REQUEST}))
@@ -218,7 +218,7 @@ def test_8_1_5_a_no_without_protection_is_shown_and_does_nothing(name: str, kind
 
 @pytest.mark.parametrize("fault", [Misbehaviour.UNPROTECTED, Misbehaviour.BAD_PROTECTION])
 @WITH_EITHER_PROTECTION
-def test_8_1_5_a_pkiconf_without_good_protection_confirms_nothing(kind: Kind, fault: Misbehaviour) -> None:
+def test_pitfall_5_a_pkiconf_without_good_protection_confirms_nothing(kind: Kind, fault: Misbehaviour) -> None:
     device = requesting(kind)
     device.exchange()
     device.ca.misbehave(fault, times=1)
@@ -230,7 +230,7 @@ def test_8_1_5_a_pkiconf_without_good_protection_confirms_nothing(kind: Kind, fa
 
 
 @pytest.mark.parametrize("stage", ["ip", "pollRep", "pkiconf"])
-def test_8_1_6_a_transaction_keeps_to_one_kind_of_protection(stage: str) -> None:
+def test_pitfall_6_a_transaction_keeps_to_one_kind_of_protection(stage: str) -> None:
     ca = lab(polls=2 if stage == "pollRep" else 0)
     device = Device(ca)
     if stage != "ip":
@@ -259,7 +259,7 @@ def test_8_1_6_a_transaction_keeps_to_one_kind_of_protection(stage: str) -> None
     ],
     ids=["PBM-md5", "PBM-sha1", "hmac-sha1", "hmac-sha1-ietf", "PBMAC1-sha1", "rsa-sha1", "rsa-md5"],
 )
-def test_8_1_7_an_answer_cannot_choose_a_weaker_algorithm_than_the_profile_allows(
+def test_pitfall_7_an_answer_cannot_choose_a_weaker_algorithm_than_the_profile_allows(
     protector: Callable[[LabCa], MacProtector | SignatureProtector], kind: Kind
 ) -> None:
     ca = lab(key=KeyKind.RSA_2048)
@@ -280,14 +280,14 @@ def weak(key: LabKey, scheme: str) -> LabKey:
 
 
 @pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.ED25519])
-def test_8_1_8_a_certificate_for_another_key_is_refused_whatever_kind_of_key_was_asked_for(kind: KeyKind) -> None:
+def test_pitfall_8_a_certificate_for_another_key_is_refused_whatever_kind_of_key_was_asked_for(kind: KeyKind) -> None:
     ca = lab()
     device = Device(ca, key=LabKey.generate(kind))
     ca.misbehave(Misbehaviour.WRONG_KEY)
     device.refuses_certificate("public-key", PKIFailureInfo.INCORRECT_DATA)
 
 
-def test_8_1_9_what_the_ca_changed_is_compared_field_by_field() -> None:
+def test_pitfall_9_what_the_ca_changed_is_compared_field_by_field() -> None:
     def with_mods(body: CertRepMessage) -> CertRepMessage:
         (one,) = body.responses
         return replace(body, responses=(replace(one, status=StatusInfo(status=PKIStatus.GRANTED_WITH_MODS)),))
@@ -305,14 +305,14 @@ def test_8_1_9_what_the_ca_changed_is_compared_field_by_field() -> None:
         assert "the CA said that it changed the request" in device.refuses_certificate(check, failure).text
 
 
-def test_8_1_10_a_certificate_is_always_validated_up_to_an_anchor_of_the_operator() -> None:
+def test_pitfall_10_a_certificate_is_always_validated_up_to_an_anchor_of_the_operator() -> None:
     device = Device(lab(), rules={"anchors": ()})
     objection = device.refuses_certificate("chain", PKIFailureInfo.SIGNER_NOT_TRUSTED)
     assert "no trust anchor is configured" in objection.text
     assert "trust-anchors" in objection.remedy
 
 
-def test_8_1_11_every_transaction_and_every_message_has_fresh_octets_of_its_own() -> None:
+def test_pitfall_11_every_transaction_and_every_message_has_fresh_octets_of_its_own() -> None:
     ca = lab(polls=3)
     devices = [enrolled(ca) for _ in range(3)]
     headers = [messages.parse(octets).header for device in devices for octets in device.sent]
@@ -321,7 +321,7 @@ def test_8_1_11_every_transaction_and_every_message_has_fresh_octets_of_its_own(
     assert {len(header.sender_nonce or b"") for header in headers} == {16}
 
 
-def test_8_1_11_without_randomness_nothing_is_sent() -> None:
+def test_pitfall_11_without_randomness_nothing_is_sent() -> None:
     device = Device(lab())
 
     def broken(_: int) -> bytes:
@@ -337,7 +337,7 @@ def test_8_1_11_without_randomness_nothing_is_sent() -> None:
         device.send()
 
 
-def test_8_1_12_old_answers_are_no_answers() -> None:
+def test_pitfall_12_old_answers_are_no_answers() -> None:
     ca = lab(polls=2)
     before = enrolled(ca)
     device = Device(ca)
@@ -352,7 +352,7 @@ def test_8_1_12_old_answers_are_no_answers() -> None:
 
 
 @WITH_EITHER_PROTECTION
-def test_8_1_13_the_time_in_a_message_nobody_vouches_for_is_not_even_remarked(kind: Kind) -> None:
+def test_pitfall_13_the_time_in_a_message_nobody_vouches_for_is_not_even_remarked(kind: Kind) -> None:
     device = requesting(kind)
     wild = rewritten(device.ca, message_time=NOW + timedelta(days=9999))
     device.refuses(ProtectionError if device.signs else WrongMac, lambda octets: flipped(wild(octets)))
@@ -367,7 +367,7 @@ def flipped(octets: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 1_000_001, 2**31 - 1, 2**62])
-def test_8_1_14_an_iteration_count_out_of_bounds_is_refused_before_anything_is_hashed(count: int) -> None:
+def test_pitfall_14_an_iteration_count_out_of_bounds_is_refused_before_anything_is_hashed(count: int) -> None:
     ca = lab()
     ca.misbehave(Misbehaviour.HUGE_ITERATIONS, count)
     error = quickly(lambda: Device(ca).refuses(ProtectionError))
@@ -375,7 +375,7 @@ def test_8_1_14_an_iteration_count_out_of_bounds_is_refused_before_anything_is_h
 
 
 @pytest.mark.parametrize("count", [1, 99, 1_000_001, 2**31])
-def test_8_1_14_the_same_holds_for_pbmac1(count: int) -> None:
+def test_pitfall_14_the_same_holds_for_pbmac1(count: int) -> None:
     class Costly:
         kind = Kind.MAC
         algorithm = MacProtector(SECRET, replace(PBMAC1, iterations=count)).algorithm
@@ -388,14 +388,14 @@ def test_8_1_14_the_same_holds_for_pbmac1(count: int) -> None:
     assert f"{count} iterations" in str(error)
 
 
-def test_8_1_15_the_secrets_the_lab_ca_makes_cannot_be_guessed() -> None:
+def test_pitfall_15_the_secrets_the_lab_ca_makes_cannot_be_guessed() -> None:
     ca = lab()
     made = {ca.secret(f"device-{number}") for number in range(50)}
     assert len(made) == 50
     assert all(len(secret) * math.log2(64) >= 128 for secret in made)
 
 
-def test_8_1_16_bombs_are_refused_quickly() -> None:
+def test_pitfall_16_bombs_are_refused_quickly() -> None:
     device = Device(lab())
     device.send()
     deep = b"\x30\x80" * 300_000
@@ -406,7 +406,7 @@ def test_8_1_16_bombs_are_refused_quickly() -> None:
         quickly(lambda bomb=bomb: device.refuses_octets(MalformedMessage, bomb))  # type: ignore[misc]
 
 
-def test_8_1_17_certificates_anybody_can_add_neither_hide_the_signer_nor_cost_time() -> None:
+def test_pitfall_17_certificates_anybody_can_add_neither_hide_the_signer_nor_cost_time() -> None:
     """Forged ones with the RA's name, key and key identifier, and with the names of its issuers, come first."""
     device = requesting(Kind.SIGNATURE)
     ca = device.ca
@@ -432,7 +432,7 @@ def forged_authority(ca: LabCa, key: LabKey) -> bytes:
     return certificates.sign(authority_plan(ca.pki.issuing.subject, key), Credential(ca.pki.root.certificate, key))
 
 
-def test_8_1_17_what_was_proven_is_not_pushed_out_by_what_anybody_can_add() -> None:
+def test_pitfall_17_what_was_proven_is_not_pushed_out_by_what_anybody_can_add() -> None:
     ca = lab(polls=3, repeat_extra_certs=False)
     device = Device(ca, by=by_vendor(ca))
     device.exchange()
@@ -447,7 +447,7 @@ def test_8_1_17_what_was_proven_is_not_pushed_out_by_what_anybody_can_add() -> N
     assert device.state is State.CONFIRMED
 
 
-def test_8_1_17_a_snapshot_stays_small_whatever_anybody_adds() -> None:
+def test_pitfall_17_a_snapshot_stays_small_whatever_anybody_adds() -> None:
     """A snapshot that the store refuses to read again for its size would cost the transaction."""
     ca = lab(polls=6)
     device = Device(ca)
@@ -467,7 +467,7 @@ def with_extra_certs(octets: bytes, *certificates: bytes) -> bytes:
     return der.wrap(der.SEQUENCE, *der.values(octets)[:3], listed)
 
 
-def test_8_1_18_weak_algorithms_are_refused_in_the_signers_certificate_and_in_ours() -> None:
+def test_pitfall_18_weak_algorithms_are_refused_in_the_signers_certificate_and_in_ours() -> None:
     weak_rules = replace(MODERN, rsa_bits=3072)
     ca = lab(key=KeyKind.RSA_2048)
     device = Device(ca, by=by_vendor(ca), rules={"algorithms": weak_rules})
@@ -477,7 +477,7 @@ def test_8_1_18_weak_algorithms_are_refused_in_the_signers_certificate_and_in_ou
     assert "RSA key of 2048 bits, less than 3072" in objection.text
 
 
-def test_8_1_19_addresses_in_certificates_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pitfall_19_addresses_in_certificates_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     ca = lab()
     url = der.wrap(0x86, b"http://127.0.0.1:9/attack")
     access = der.wrap(der.SEQUENCE, der.wrap(der.SEQUENCE, bytes.fromhex("06082b06010505073002"), url))
@@ -504,7 +504,7 @@ def test_8_1_19_addresses_in_certificates_are_not_followed(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("lost", ["certConf", "pkiconf"])
-def test_8_1_20_a_lost_confirmation_is_made_good(lost: str) -> None:
+def test_pitfall_20_a_lost_confirmation_is_made_good(lost: str) -> None:
     device = Device(lab())
     device.exchange()
     octets = device.send()
@@ -516,7 +516,7 @@ def test_8_1_20_a_lost_confirmation_is_made_good(lost: str) -> None:
     assert device.certificate.status is CertificateStatus.CONFIRMED
 
 
-def test_8_1_20_a_ca_that_is_out_of_order_does_not_cost_the_certificate() -> None:
+def test_pitfall_20_a_ca_that_is_out_of_order_does_not_cost_the_certificate() -> None:
     device = Device(lab())
     device.exchange()
     device.ca.misbehave(Misbehaviour.REJECT, "systemUnavail", on=BodyType.CERTCONF, times=1)
@@ -530,7 +530,7 @@ def test_8_1_20_a_ca_that_is_out_of_order_does_not_cost_the_certificate() -> Non
     assert device.certificate.status is CertificateStatus.CONFIRMED
 
 
-def test_8_1_21_a_bad_certificate_that_needs_no_confirmation_is_dropped() -> None:
+def test_pitfall_21_a_bad_certificate_that_needs_no_confirmation_is_dropped() -> None:
     device = Device(lab(implicit_confirm=True), implicit_confirmation=True)
     device.ca.misbehave(Misbehaviour.WRONG_KEY)
     event = device.exchange()
@@ -542,7 +542,7 @@ def test_8_1_21_a_bad_certificate_that_needs_no_confirmation_is_dropped() -> Non
         device.transaction.issued(NOW)
 
 
-def test_8_1_22_a_pinned_signer_still_needs_a_valid_certificate() -> None:
+def test_pitfall_22_a_pinned_signer_still_needs_a_valid_certificate() -> None:
     ca = lab()
     pins = frozenset({hashlib.sha256(ca.pki.ra.key.public_key).digest()})
     device = Device(ca, by=by_vendor(ca), rules={"pins": pins})
@@ -553,7 +553,7 @@ def test_8_1_22_a_pinned_signer_still_needs_a_valid_certificate() -> None:
     assert isinstance(device.hear(true_answer), Issued)
 
 
-def test_8_1_23_neither_secret_nor_private_key_is_in_anything_that_is_written() -> None:
+def test_pitfall_23_neither_secret_nor_private_key_is_in_anything_that_is_written() -> None:
     ca = lab()
     device = Device(ca)
     ca.misbehave(Misbehaviour.BAD_PROTECTION, times=1)
@@ -566,7 +566,7 @@ def test_8_1_23_neither_secret_nor_private_key_is_in_anything_that_is_written() 
         assert secret not in written
 
 
-def test_8_1_24_nothing_is_decrypted_for_anybody() -> None:
+def test_pitfall_24_nothing_is_decrypted_for_anybody() -> None:
     device = Device(lab())
     true_answer = device.ca.answer(device.send(), NOW)
     challenge = rewritten(device.ca, body=Unread(BodyType.POPDECC, b"\x30\x00"))(true_answer)
@@ -590,7 +590,7 @@ def harmless(text: str) -> None:
 
 
 @pytest.mark.parametrize("protected", [True, False])
-def test_8_1_25_the_words_of_a_peer_are_cleaned_and_cut(*, protected: bool) -> None:
+def test_pitfall_25_the_words_of_a_peer_are_cleaned_and_cut(*, protected: bool) -> None:
     status = StatusInfo(status=PKIStatus.REJECTION, text=(_NASTY,) * 9, failures=frozenset({2}))
     device = Device(lab())
     change = rewritten(device.ca, body=ErrorMessage(status, 7, (_NASTY,) * 9))
@@ -605,7 +605,7 @@ def test_8_1_25_the_words_of_a_peer_are_cleaned_and_cut(*, protected: bool) -> N
         harmless(str(error))
 
 
-def test_8_1_25_words_while_waiting_and_names_in_certificates_are_cleaned_too() -> None:
+def test_pitfall_25_words_while_waiting_and_names_in_certificates_are_cleaned_too() -> None:
     device = Device(lab(polls=2))
     device.exchange()
 
@@ -631,7 +631,7 @@ def test_8_1_25_words_while_waiting_and_names_in_certificates_are_cleaned_too() 
 
 
 @AT_EVERY_STAGE
-def test_8_1_26_a_message_that_only_another_encoding_makes_good_is_refused(name: str, kind: Kind) -> None:
+def test_pitfall_26_a_message_that_only_another_encoding_makes_good_is_refused(name: str, kind: Kind) -> None:
     """The protection would verify if the parts were encoded again: that is what must not be done."""
     true_answer = awaiting(name, kind).answer
     outer = der.read(true_answer)
@@ -646,7 +646,7 @@ def test_8_1_26_a_message_that_only_another_encoding_makes_good_is_refused(name:
 
 
 @pytest.mark.parametrize("seconds", [-1, -(2**40)])
-def test_8_1_27_a_time_before_now_is_refused(seconds: int) -> None:
+def test_pitfall_27_a_time_before_now_is_refused(seconds: int) -> None:
     ca = lab(polls=2)
     device = Device(ca)
     device.exchange()
@@ -654,7 +654,7 @@ def test_8_1_27_a_time_before_now_is_refused(seconds: int) -> None:
     assert f"come back in {seconds} seconds" in str(device.refuses(ProtocolViolation))
 
 
-def test_8_1_27_a_time_far_away_is_handed_on_as_it_is_for_the_caller_to_bound() -> None:
+def test_pitfall_27_a_time_far_away_is_handed_on_as_it_is_for_the_caller_to_bound() -> None:
     ca = lab(polls=2)
     device = Device(ca)
     device.exchange()
@@ -665,7 +665,7 @@ def test_8_1_27_a_time_far_away_is_handed_on_as_it_is_for_the_caller_to_bound() 
     assert device.transaction.check_at is None
 
 
-def test_8_1_27_a_number_of_a_thousand_digits_is_refused() -> None:
+def test_pitfall_27_a_number_of_a_thousand_digits_is_refused() -> None:
     device = Device(lab(polls=2))
     device.exchange()
     change = rewritten(
@@ -677,7 +677,7 @@ def test_8_1_27_a_number_of_a_thousand_digits_is_refused() -> None:
 @pytest.mark.parametrize(
     "parameters", [PBM, PBMAC1, replace(PBM, mac="hmac-sha512"), replace(PBMAC1, mac="hmac-sha384")], ids=str
 )
-def test_8_1_28_pbmac1_is_a_mac_like_pbm(parameters: MacParameters) -> None:
+def test_pitfall_28_pbmac1_is_a_mac_like_pbm(parameters: MacParameters) -> None:
     device = Device(lab(), by=by_secret(REFERENCE, SECRET, parameters))
     device.run()
     assert device.state is State.CONFIRMED
@@ -693,7 +693,7 @@ def test_8_1_28_pbmac1_is_a_mac_like_pbm(parameters: MacParameters) -> None:
         "2.16.840.1.101.3.4.1.9",
     ],
 )
-def test_8_1_28_a_mac_we_do_not_make_is_refused_as_a_mac_and_not_as_a_signature(oid: str) -> None:
+def test_pitfall_28_a_mac_we_do_not_make_is_refused_as_a_mac_and_not_as_a_signature(oid: str) -> None:
     class Other:
         kind = Kind.MAC
         algorithm = algorithms.build_algorithm(oid)
