@@ -2,8 +2,8 @@
 
 A worker gets one :class:`Job` as a JSON document on standard input and writes JSON lines on standard output:
 any number of :class:`Progress`, then one :class:`Outcome`. Its exit code repeats the outcome's verdict, so a
-worker that can no longer write is still understood. Secrets never appear here: they come by an inherited descriptor
-whose number the job names. The documents are versioned; a worker refuses a version it does not know.
+worker that can no longer write is still understood. Secrets and PINs never appear here: each comes by an inherited
+descriptor whose number the job names. The documents are versioned; a worker refuses a version it does not know.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from agent.settings import AuthoritySettings, IdentitySettings
+from agent.settings import AuthoritySettings, IdentitySettings, TokenSettings
 
 VERSION = 1
 
@@ -84,6 +84,10 @@ class Job:
     state_directory: Path
     secret_descriptor: int | None = None
     """Inherited descriptor from which the one-time secret is read to its end."""
+    tokens: dict[str, TokenSettings] = field(default_factory=dict)
+    """The PKCS#11 tokens that this job may need, by the names they have in the configuration."""
+    pin_descriptors: dict[str, int] = field(default_factory=dict)
+    """Inherited descriptors from which their PINs are read to the end, by the same names."""
     patience: float = 0.0
     """Seconds the worker may itself sit out while the CA is undecided or busy; past that it ends with ``waiting``."""
     again: bool = False

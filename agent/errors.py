@@ -9,6 +9,7 @@
     │   └── StateCorrupt           a file there is not what we wrote
     ├── StructureError             a document between our programs is not what it should be (agent.structure)
     ├── SecretError                the one-time secret is missing or unreadable
+    │   └── PinError               so is the PIN of a token
     └── TransportError             no CMP message came back
         ├── Unreachable            no connection, or it broke before an answer
         ├── ServerBusy             503: the server says when to come again
@@ -53,6 +54,10 @@ class StateCorrupt(StateError):
 
 class SecretError(AgentError):
     """The one-time secret is not there, empty or unreadable."""
+
+
+class PinError(SecretError):
+    """The PIN of a token is not there, empty or unreadable. A PIN that the token refuses is another matter."""
 
 
 class TransportError(AgentError):

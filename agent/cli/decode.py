@@ -55,4 +55,4 @@ def _secret(path: Path | None) -> bytes | None:
         return None
     from agent.supervisor.secrets import read_secret  # noqa: PLC0415 - seldom needed
 
-    return read_secret(f"file:{path}", prompt=None)
+    return read_secret(f"file:{path}", ask=None)

@@ -14,14 +14,14 @@ import click
 from agent import structure, units
 from agent.cli import output
 from agent.config import check_files, load, unsupported, warnings
-from agent.contract import VERDICTS, Action, Job, Outcome, Progress
+from agent.contract import VERDICTS, Action, Outcome, Progress
 from agent.errors import ConfigurationError, StateError
 from agent.supervisor import children, secrets
-from agent.supervisor.keeping import needs_secret
+from agent.supervisor.jobs import job_for
 
 if TYPE_CHECKING:
     from agent.config import Notice
-    from agent.settings import AuthoritySettings, IdentitySettings, Settings
+    from agent.settings import AuthoritySettings, Settings
 
 _SLACK = 120.0
 """Seconds for keys, disks and tokens on a slow machine."""
@@ -62,7 +62,7 @@ def run(
 
     Raises:
         ConfigurationError: the file is wrong, or no such identity.
-        SecretError: the one-time secret is needed and not to be had.
+        SecretError: the one-time secret or a PIN is needed and not to be had.
     """
     settings = load(config)
     name = chosen(settings, name)
@@ -99,28 +99,16 @@ def run_job(
     reason: str = "unspecified",
 ) -> Outcome:
     """Run a worker for one identity, showing its steps; return how it ended."""
-    identity = settings.identities[name]
-    authority = settings.authorities[identity.authority]
-    job = Job(
-        action=action,
-        name=name,
-        identity=identity,
-        authority=authority,
-        state_directory=settings.state_directory,
-        patience=wait,
-        again=again,
-        abandon=abandon,
-        reason=reason,
-    )
     _demand_state_directory(settings.state_directory)
-    secret = _secret(identity, name) if needs_secret(job) else None
+    job = job_for(settings, name, action, patience=wait, again=again, abandon=abandon, reason=reason)
+    inherited = secrets.gather(job, ask=_ask if sys.stdin.isatty() else None)
     with output.Steps(name) as steps:
 
         def heard(progress: Progress) -> None:
             if progress.event not in _TOLD_BY_THE_RESULT:
                 steps.step(progress.text)
 
-        return children.run_worker(job, secret, heard, deadline=wait + longest_work(authority))
+        return children.run_worker(job, inherited, heard, deadline=wait + longest_work(job.authority))
 
 
 _TOLD_BY_THE_RESULT = frozenset({"failed", "unchanged"})
@@ -146,16 +134,9 @@ def _demand_state_directory(directory: Path) -> None:
         )
 
 
-def _secret(identity: IdentitySettings, name: str) -> bytes:
-    shared = identity.bootstrap.shared_secret
-    assert shared is not None  # noqa: S101 - asked for only where there is one
-
-    def ask() -> str:
-        question = f"one-time secret of {name} (reference {shared.reference})"
-        answer: Any = click.prompt(question, hide_input=True, err=True)
-        return str(answer)
-
-    return secrets.read_secret(shared.secret, prompt=ask if sys.stdin.isatty() else None)
+def _ask(question: str) -> str:
+    answer: Any = click.prompt(question, hide_input=True, err=True)
+    return str(answer)
 
 
 def chosen(settings: Settings, name: str | None) -> str:

@@ -20,6 +20,8 @@ from agent.supervisor.signals import caught
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
+    from agent.supervisor.secrets import Secrets
+
 COMMAND: Final = (sys.executable, "-I", "-m", "agent.worker")
 INTERRUPTED: Final = "interrupted"
 """The event of a :class:`Progress` of our own: we were asked to end, and the worker still has something to finish."""
@@ -32,7 +34,7 @@ _GRACE: Final = 5.0
 
 def run_worker(
     job: Job,
-    secret: bytes | None,
+    secrets: Secrets,
     heard: Callable[[Progress], None],
     *,
     deadline: float,
@@ -40,22 +42,18 @@ def run_worker(
 ) -> Outcome:
     """Run a worker for ``job`` in a process of its own and return how it ended; ``heard`` gets each progress.
 
-    ``secret`` travels by an inherited pipe. After ``deadline`` seconds the worker is asked to end, then made to. SIGINT
+    ``secrets`` travel by inherited pipes. After ``deadline`` seconds the worker is asked to end, then made to. SIGINT
     and SIGTERM ask it too: it finishes what is under way and leaves an open request on disk. A second one kills it.
     """
-    descriptor = _pipe_with(secret) if secret is not None else None
-    job = replace(job, secret_descriptor=descriptor)
-    try:
+    with ExitStack() as pipes:
+        job, descriptors = _with_pipes(job, secrets, pipes)
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=() if descriptor is None else (descriptor,),
+            pass_fds=descriptors,
             process_group=0,  # Ctrl-C on the terminal reaches us alone, and it is we who tell the worker
         )
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
     child = _Child(process, heard)
     try:
         _give(process.stdin, json.dumps(structure.to_json(job)).encode("ascii"))
@@ -211,6 +209,20 @@ def _give(stream: IO[bytes] | None, octets: bytes) -> None:
             stream.write(octets)
     except BrokenPipeError:
         pass  # it died at once; its exit status says why
+
+
+def _with_pipes(job: Job, secrets: Secrets, pipes: ExitStack) -> tuple[Job, tuple[int, ...]]:
+    """Return ``job`` with the descriptors of what it inherits, and these; ``pipes`` closes them here."""
+
+    def pipe(secret: bytes) -> int:
+        descriptor = _pipe_with(secret)
+        pipes.callback(os.close, descriptor)
+        return descriptor
+
+    shared = None if secrets.shared is None else pipe(secrets.shared)
+    pins = {name: pipe(pin) for name, pin in secrets.pins.items()}
+    together = (*pins.values(), *(() if shared is None else (shared,)))
+    return replace(job, secret_descriptor=shared, pin_descriptors=pins), together
 
 
 def _pipe_with(secret: bytes) -> int:

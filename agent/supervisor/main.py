@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Final
 
 from agent import __version__
 from agent.config import check_files, load, unsupported
-from agent.contract import Job, Outcome, Progress, Verdict
-from agent.errors import AgentError, ConfigurationError, SecretError
+from agent.contract import Outcome, Progress, Verdict
+from agent.errors import AgentError, ConfigurationError, PinError, SecretError
 from agent.overview import look
 from agent.supervisor import children, keeping, secrets
+from agent.supervisor.jobs import job_for
 from agent.supervisor.signals import HEARD, caught
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agent.contract import Job
     from agent.settings import Settings
 
 _SLICE: Final = 60.0
@@ -91,14 +93,7 @@ def _look_after(settings: Settings, name: str) -> float:
     following = keeping.decide(seen, now)
     if following.action is None or following.wait > 0:
         return following.wait
-    job = Job(
-        action=following.action,
-        name=name,
-        identity=identity,
-        authority=settings.authorities[identity.authority],
-        state_directory=settings.state_directory,
-        again=not seen.usable,
-    )
+    job = job_for(settings, name, following.action, again=not seen.usable)
     outcome = _run(job)
     if outcome.verdict not in {Verdict.ISSUED, Verdict.WAITING}:
         _tell(f"{name}: {outcome.verdict}: {outcome.text}")
@@ -112,12 +107,12 @@ def _run(job: Job) -> Outcome:
     def heard(progress: Progress) -> None:
         _tell(f"{job.name}: {progress.text}")
 
-    shared = job.identity.bootstrap.shared_secret
     try:
-        secret = secrets.read_secret(shared.secret, prompt=None) if shared and keeping.needs_secret(job) else None
+        inherited = secrets.gather(job, ask=None)
     except SecretError as error:
-        return Outcome(verdict=Verdict.NEEDS_SECRET, text=str(error), remedy=error.remedy)
-    return children.run_worker(job, secret, heard, deadline=_DEADLINE)
+        verdict = Verdict.NEEDS_PIN if isinstance(error, PinError) else Verdict.NEEDS_SECRET
+        return Outcome(verdict=verdict, text=str(error), remedy=error.remedy)
+    return children.run_worker(job, inherited, heard, deadline=_DEADLINE)
 
 
 def _tell(text: str) -> None:

@@ -1,91 +1,142 @@
-"""Where a one-time secret comes from: a systemd credential, a file, or a person. Never argv, never the environment."""
+"""Where secrets come from: a systemd credential, a file, or a person. Never argv, never the environment."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent.errors import SecretError
+from agent.errors import PinError, SecretError
+from agent.supervisor.keeping import needs_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from agent.contract import Job
 
 MAXIMUM: Final = 4096
 """Octets of a secret; a longer one is a wrong file."""
 _OTHERS: Final = 0o007
 
 
-def read_secret(source: str, *, prompt: Callable[[], str] | None) -> bytes:
-    """Return the secret named by ``source`` (``credential:NAME``, ``file:PATH`` or ``prompt``), without line end.
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Everything secret that one worker inherits; none of it shows where this object is printed."""
 
-    ``prompt`` asks a person; None where nobody can be asked.
+    shared: bytes | None = field(default=None, repr=False)
+    """The one-time secret."""
+    pins: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The PINs of tokens, by the tokens' names in the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One thing that is secret, in the words of messages."""
+
+    noun: str
+    """``secret`` or ``PIN``."""
+    long: str
+    """``the one-time secret of ike (reference enb-4711)``."""
+    giver: str
+    """How to get another one: a sentence without its full stop."""
+    error: type[SecretError] = SecretError
+
+
+ONE_TIME_SECRET: Final = Wanted("secret", "the one-time secret", "Ask the operator for the one-time secret")
+
+
+def gather(job: Job, *, ask: Callable[[str], str] | None) -> Secrets:
+    """Return what the worker for ``job`` has to inherit, read from where the configuration says.
+
+    ``ask`` asks a person for what its argument names; None where nobody can be asked.
 
     Raises:
-        SecretError: when it is not there, empty, too long or open to others.
+        PinError: the PIN of a token is not to be had.
+        SecretError: the one-time secret is needed and not to be had.
+    """
+    shared = None
+    configured = job.identity.bootstrap.shared_secret
+    if configured is not None and needs_secret(job):
+        name = f"the one-time secret of {job.name} (reference {configured.reference})"
+        wanted = Wanted("secret", name, ONE_TIME_SECRET.giver)
+        shared = read_secret(configured.secret, ask=ask, wanted=wanted)
+    pins = {}
+    for name, token in job.tokens.items():
+        wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError)
+        pins[name] = read_secret(token.pin, ask=ask, wanted=wanted)
+    return Secrets(shared, pins)
+
+
+def read_secret(source: str, *, ask: Callable[[str], str] | None, wanted: Wanted = ONE_TIME_SECRET) -> bytes:
+    """Return the secret named by ``source`` (``credential:NAME``, ``file:PATH`` or ``prompt``), without line end.
+
+    Raises:
+        SecretError: ``wanted.error``, when it is not there, empty, too long or open to others.
     """
     kind, _, value = source.partition(":")
     match kind:
         case "prompt":
-            return _asked(prompt)
+            return _asked(ask, wanted)
         case "credential":
-            return _from_file(_credential(value))
+            return _from_file(_credential(value, wanted), wanted)
         case _:
-            return _from_file(Path(value))
+            return _from_file(Path(value), wanted)
 
 
-def _asked(prompt: Callable[[], str] | None) -> bytes:
-    if prompt is None:
-        raise SecretError(
-            "the one-time secret has to be typed in, and nobody can be asked here",
-            remedy="Run the command on a terminal, or name file:PATH or credential:NAME as the secret's source.",
+def _asked(ask: Callable[[str], str] | None, wanted: Wanted) -> bytes:
+    if ask is None:
+        raise wanted.error(
+            f"{wanted.long} has to be typed in, and nobody can be asked here",
+            remedy=f"Run the command on a terminal, or let the {wanted.noun} come from file:PATH or credential:NAME.",
         )
-    return _checked(prompt().encode(), "the answer")
+    return _checked(ask(wanted.long.removeprefix("the ")).encode(), "the answer", wanted)
 
 
-def _credential(name: str) -> Path:
+def _credential(name: str, wanted: Wanted) -> Path:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
-        raise SecretError(
-            f"the secret is the systemd credential {name!r}, but this program was not started by systemd with one",
-            remedy=f"Put LoadCredential={name}:/path/of/the/secret into the unit, or use file:PATH by hand.",
+        raise wanted.error(
+            f"the {wanted.noun} is the systemd credential {name!r}, but this program was not started by systemd with "
+            "one",
+            remedy=f"Put LoadCredential={name}:/path/of/the/{wanted.noun} into the unit, or use file:PATH by hand.",
         )
     return Path(directory) / name
 
 
-def _from_file(path: Path) -> bytes:
+def _from_file(path: Path, wanted: Wanted) -> bytes:
     try:
         # O_NONBLOCK: opening a pipe must not wait for whoever writes into it.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
             if not stat.S_ISREG(mode):
-                raise SecretError(f"{path} is not a file", remedy="Name a file that holds nothing but the secret.")
+                raise wanted.error(
+                    f"{path} is not a file", remedy=f"Name a file that holds nothing but the {wanted.noun}."
+                )
             if mode & _OTHERS:
-                raise SecretError(
-                    f"the secret file {path} is open to every user of this machine",
-                    remedy=f"Run 'chmod 600 {shlex.quote(str(path))}'; if others use this machine, ask the operator "
-                    "for a new secret.",
+                raise wanted.error(
+                    f"the {wanted.noun} file {path} is open to every user of this machine",
+                    remedy=f"Run 'chmod 600 {shlex.quote(str(path))}'; if others use this machine, have it changed.",
                 )
             octets = stream.read(MAXIMUM + 1)
     except OSError as error:
-        raise SecretError(
-            f"the secret file {path} cannot be read: {error.strerror}",
-            remedy="Put the secret the operator gave there, or correct `secret` in the configuration.",
+        raise wanted.error(
+            f"the {wanted.noun} file {path} cannot be read: {error.strerror}",
+            remedy=f"Put the {wanted.noun} there, or correct where the configuration says it is.",
         ) from error
-    return _checked(octets, f"the file {path}")
+    return _checked(octets, f"the file {path}", wanted)
 
 
-def _checked(octets: bytes, where: str) -> bytes:
+def _checked(octets: bytes, where: str, wanted: Wanted) -> bytes:
     secret = octets.rstrip(b"\r\n")
     if not secret:
-        raise SecretError(
-            f"there is no secret: {where} is empty", remedy="Ask the operator for the one-time secret, and give that."
-        )
+        raise wanted.error(f"there is no {wanted.noun}: {where} is empty", remedy=f"{wanted.giver}, and give that.")
     if len(octets) > MAXIMUM:
-        raise SecretError(
-            f"{where} is longer than {MAXIMUM} octets, too long for a secret",
-            remedy="This is probably another file: correct `secret` in the configuration.",
+        raise wanted.error(
+            f"{where} is longer than {MAXIMUM} octets, too long for a {wanted.noun}",
+            remedy="This is probably another file: correct its name in the configuration.",
         )
     return secret

@@ -23,7 +23,8 @@ def main() -> int:
     reporter = Reporter(output, {})
     try:
         job = read_job(sys.stdin.buffer.read(MAXIMUM_JOB + 1))
-        secret = read_secret(job.secret_descriptor)
+        secret = read_secret(job.secret_descriptor, "secret-descriptor")
+        pins = {name: read_secret(one, f"pin-descriptors.{name}") or b"" for name, one in job.pin_descriptors.items()}
         reporter.remember(IDENTITY=job.name, AUTHORITY=job.identity.authority)
         from agent.worker.enrollment import perform  # noqa: PLC0415 - a bad job is refused before the heavy imports
 
@@ -31,7 +32,7 @@ def main() -> int:
         environment = Environment(
             sleep=interruption.sleep, interrupted=lambda: interruption.heard() or reporter.unheard
         )
-        outcome = perform(job, secret, reporter, environment)
+        outcome = perform(job, secret, reporter, environment, pins=pins)
     except AgentError as error:
         outcome = Outcome(verdict=Verdict.MISCONFIGURED, text=str(error), remedy=error.remedy)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must still be reported in words
@@ -62,8 +63,8 @@ def read_job(octets: bytes) -> Job:
     return structure.from_json(Job, document)
 
 
-def read_secret(descriptor: int | None) -> bytes | None:
-    """Return what the inherited ``descriptor`` holds, to its end; None without one.
+def read_secret(descriptor: int | None, key: str) -> bytes | None:
+    """Return what the inherited ``descriptor`` that the job names under ``key`` holds, to its end; None without one.
 
     Raises:
         StructureError: when it holds more than a secret may have, or is not open.
@@ -74,9 +75,9 @@ def read_secret(descriptor: int | None) -> bytes | None:
         with os.fdopen(descriptor, "rb") as stream:
             secret = stream.read(_MAXIMUM_SECRET + 1)
     except OSError as error:
-        raise structure.StructureError("secret-descriptor", f"cannot be read: {error.strerror}") from error
+        raise structure.StructureError(key, f"cannot be read: {error.strerror}") from error
     if len(secret) > _MAXIMUM_SECRET:
-        raise structure.StructureError("secret-descriptor", f"holds more than {_MAXIMUM_SECRET} octets")
+        raise structure.StructureError(key, f"holds more than {_MAXIMUM_SECRET} octets")
     return secret or None
 
 

@@ -31,14 +31,26 @@ from agent.worker.words import certificate_fields, certificate_words
 from hsm.software import SoftwareKeyStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.worker.reporting import Reporter
 
 
-def perform(job: Job, secret: bytes | None, reporter: Reporter, environment: Environment | None = None) -> Outcome:
-    """Do ``job`` and return how it ended; every error of ours becomes an outcome with its remedy."""
+def perform(
+    job: Job,
+    secret: bytes | None,
+    reporter: Reporter,
+    environment: Environment | None = None,
+    *,
+    pins: Mapping[str, bytes] | None = None,
+) -> Outcome:
+    """Do ``job`` and return how it ended; every error of ours becomes an outcome with its remedy.
+
+    ``secret`` is the one-time secret, ``pins`` those of the job's tokens by their names.
+    """
     environment = environment or Environment()
     store = IdentityStore(job.state_directory, job.name)
-    work = _Work(job, secret, reporter, environment, store)
+    work = _Work(job, secret, pins or {}, reporter, environment, store)
     try:
         with store.lock():
             try:
@@ -79,10 +91,17 @@ def _record(store: IdentityStore, job: Job, outcome: Outcome, reporter: Reporter
 
 class _Work:
     def __init__(
-        self, job: Job, secret: bytes | None, reporter: Reporter, environment: Environment, store: IdentityStore
+        self,
+        job: Job,
+        secret: bytes | None,
+        pins: Mapping[str, bytes],
+        reporter: Reporter,
+        environment: Environment,
+        store: IdentityStore,
     ) -> None:
         self._job = job
         self._secret = secret
+        self._pins = pins
         self._reporter = reporter
         self._tell = reporter.tell
         self._environment = environment

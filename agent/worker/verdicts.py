@@ -10,6 +10,7 @@ from agent.contract import Outcome, Verdict
 from agent.errors import (
     AgentError,
     ConfigurationError,
+    PinError,
     SecretError,
     ServerBusy,
     StateError,
@@ -20,6 +21,7 @@ from hsm.errors import KeyStoreError, KeyStoreUnwritable
 
 VERDICT_OF: Final[tuple[tuple[type[Exception], Verdict], ...]] = (
     (ConfigurationError, Verdict.MISCONFIGURED),
+    (PinError, Verdict.NEEDS_PIN),
     (SecretError, Verdict.NEEDS_SECRET),
     (ServerBusy, Verdict.WAITING),
     (TransportError, Verdict.UNREACHABLE),

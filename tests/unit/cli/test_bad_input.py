@@ -84,7 +84,7 @@ def test_a_missing_secret(enrolled: Station) -> None:
     (enrolled.directory / "secret").unlink()
     done = again(enrolled)
     refused(done, 4, "the secret file", "No such file")
-    assert done.remedy.startswith("Put the secret the operator gave there")
+    assert done.remedy.startswith("Put the secret there")
 
 
 def test_a_secret_that_must_be_typed_where_nobody_is(enrolled: Station) -> None:

@@ -15,6 +15,7 @@ import pytest
 from agent.contract import VERDICTS, Action, Job, Outcome, Progress, Verdict
 from agent.settings import AuthoritySettings, BootstrapSettings, IdentitySettings, SharedSecretSettings
 from agent.supervisor import children
+from agent.supervisor.secrets import Secrets
 
 JOB = Job(
     action=Action.ENROLL,
@@ -37,9 +38,13 @@ def worker(script: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", start + script)
 
 
-def run(script: str, *, secret: bytes | None = None, deadline: float = 20) -> tuple[Outcome, list[Progress]]:
+def run(
+    script: str, *, secret: bytes | None = None, pins: dict[str, bytes] | None = None, deadline: float = 20
+) -> tuple[Outcome, list[Progress]]:
     heard: list[Progress] = []
-    outcome = children.run_worker(JOB, secret, heard.append, deadline=deadline, command=worker(script))
+    outcome = children.run_worker(
+        JOB, Secrets(secret, pins or {}), heard.append, deadline=deadline, command=worker(script)
+    )
     return outcome, heard
 
 
@@ -76,6 +81,17 @@ assert secret not in str(job) + str(os.environ) + open("/proc/self/cmdline").rea
 say({ISSUED!r})
 """
     assert run(script, secret=b"s3cret")[0].verdict is Verdict.ISSUED
+
+
+def test_each_pin_comes_by_a_descriptor_under_the_name_of_its_token() -> None:
+    script = f"""
+job = json.load(sys.stdin)
+pins = {{name: open(one, "rb").read().decode()[::-1] for name, one in job["pin-descriptors"].items()}}
+assert pins == {{"hsm": "4321", "tpm": "8765"}}, pins
+assert "secret-descriptor" not in job
+say({ISSUED!r})
+"""
+    assert run(script, pins={"hsm": b"1234", "tpm": b"5678"})[0].verdict is Verdict.ISSUED
 
 
 def test_no_descriptor_but_the_named_ones_reaches_the_worker(tmp_path: Path) -> None:
@@ -218,7 +234,7 @@ def test_an_interruption_is_passed_on_and_the_worker_has_the_last_word(number: s
 
     before = signal.getsignal(number)
     script = worker(f"{SAYS_OPEN}\nsay({PROGRESS!r}); time.sleep(60)")
-    outcome = children.run_worker(JOB, None, hear, deadline=20, command=script)
+    outcome = children.run_worker(JOB, Secrets(), hear, deadline=20, command=script)
     assert outcome.verdict is Verdict.WAITING
     assert [one.event for one in heard] == ["sent", children.INTERRUPTED]
     assert signal.getsignal(number) is before
@@ -230,7 +246,7 @@ def test_a_second_interruption_kills_it() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     script = worker(f"signal.signal(signal.SIGTERM, signal.SIG_IGN); say({PROGRESS!r}); time.sleep(60)")
-    outcome = children.run_worker(JOB, None, hear, deadline=20, command=script)
+    outcome = children.run_worker(JOB, Secrets(), hear, deadline=20, command=script)
     assert outcome.verdict is Verdict.FAILED
     assert outcome.text == "interrupted"
     assert outcome.remedy == "Run the command again: nothing on disk was lost, and an open request goes on."
@@ -253,7 +269,7 @@ def test_an_error_of_ours_ends_the_worker() -> None:
 
     script = worker('say(json.dumps({"progress": {"event": "x", "text": str(os.getpid())}})); time.sleep(60)')
     with pytest.raises(RuntimeError, match="of ours"):
-        children.run_worker(JOB, None, hear, deadline=20, command=script)
+        children.run_worker(JOB, Secrets(), hear, deadline=20, command=script)
     with pytest.raises(ProcessLookupError):
         os.kill(seen[0], 0)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import SecretError
-from agent.supervisor.secrets import MAXIMUM, read_secret
+from agent.supervisor.secrets import MAXIMUM, Secrets, read_secret
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def secret_file(tmp_path: Path) -> Path:
 
 def refused(source: str, *, asked: str | None = None) -> SecretError:
     with pytest.raises(SecretError) as caught:
-        read_secret(source, prompt=None if asked is None else lambda: asked)
+        read_secret(source, ask=None if asked is None else lambda _: asked)
     assert caught.value.remedy.endswith(".")
     assert "top secret" not in str(caught.value) + caught.value.remedy
     return caught.value
@@ -31,7 +31,7 @@ def refused(source: str, *, asked: str | None = None) -> SecretError:
 )
 def test_a_file_holds_the_secret_and_perhaps_a_line_end(secret_file: Path, content: bytes, secret: bytes) -> None:
     secret_file.write_bytes(content)
-    assert read_secret(f"file:{secret_file}", prompt=None) == secret
+    assert read_secret(f"file:{secret_file}", ask=None) == secret
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n\r\n"])
@@ -44,7 +44,7 @@ def test_a_long_file_is_a_wrong_file(secret_file: Path) -> None:
     secret_file.write_bytes(b"x" * (MAXIMUM + 1))
     assert "longer than 4096 octets" in str(refused(f"file:{secret_file}"))
     secret_file.write_bytes(b"x" * MAXIMUM)
-    assert len(read_secret(f"file:{secret_file}", prompt=None)) == MAXIMUM
+    assert len(read_secret(f"file:{secret_file}", ask=None)) == MAXIMUM
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o644])
@@ -57,7 +57,7 @@ def test_a_file_that_everybody_may_read_or_write_is_refused(secret_file: Path, m
 
 def test_a_file_that_a_group_may_read_is_taken(secret_file: Path) -> None:
     secret_file.chmod(0o640)
-    assert read_secret(f"file:{secret_file}", prompt=None) == b"top secret"
+    assert read_secret(f"file:{secret_file}", ask=None) == b"top secret"
 
 
 def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_a_credential_of_systemd(secret_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secret_file.parent))
-    assert read_secret("credential:secret", prompt=None) == b"top secret"
+    assert read_secret("credential:secret", ask=None) == b"top secret"
     assert "cannot be read" in str(refused("credential:another"))
 
 
@@ -82,6 +82,10 @@ def test_a_credential_without_systemd_is_explained(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_person_is_asked_where_there_is_one() -> None:
-    assert read_secret("prompt", prompt=lambda: "geheim-ü") == "geheim-ü".encode()
+    assert read_secret("prompt", ask=lambda _: "geheim-ü") == "geheim-ü".encode()
     assert "nobody can be asked" in str(refused("prompt"))
     assert str(refused("prompt", asked="")) == "there is no secret: the answer is empty"
+
+
+def test_what_is_secret_does_not_show_where_it_is_printed() -> None:
+    assert "geheim" not in repr(Secrets(b"geheim", {"hsm": b"geheim"}))

@@ -1,0 +1,82 @@
+"""What a worker is given to do: one identity's part of the configuration, with the tokens it may need."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.contract import Action, Job
+from agent.errors import StateError
+from agent.settings import SOFTWARE
+from agent.store.generations import IdentityStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from agent.settings import IdentitySettings, Settings, TokenSettings
+
+_SCHEME: Final = "pkcs11:"
+
+
+def job_for(settings: Settings, name: str, action: Action, **details: Any) -> Job:
+    """Return the job ``action`` for the identity ``name``; ``details`` are further fields of :class:`Job`."""
+    identity = settings.identities[name]
+    return Job(
+        action=action,
+        name=name,
+        identity=identity,
+        authority=settings.authorities[identity.authority],
+        state_directory=settings.state_directory,
+        tokens=tokens_for(identity, settings.tokens, settings.state_directory, name, action),
+        **details,
+    )
+
+
+def tokens_for(
+    identity: IdentitySettings, tokens: Mapping[str, TokenSettings], state_directory: Path, name: str, action: Action
+) -> dict[str, TokenSettings]:
+    """Return the tokens on which a job of the identity ``name`` may find or make a key, by name.
+
+    A new key is made on the token that is the identity's store. One that exists is named by a ``pkcs11:`` URI (RFC
+    7512), in the configuration or on disk; a URI that names no label may mean every token.
+    """
+    if not tokens:
+        return {}
+    found = {identity.key.store} - {SOFTWARE}
+    for reference in _references(identity, state_directory, name, action):
+        if reference.startswith(_SCHEME):
+            label = label_of(reference)
+            found |= {one for one, token in tokens.items() if label in {None, token.label}}
+    return {one: token for one, token in tokens.items() if one in found}
+
+
+def label_of(uri: str) -> str | None:
+    """Return the label of the token that a ``pkcs11:`` URI names (RFC 7512 section 2.3); None when it names none."""
+    path = uri.removeprefix(_SCHEME).partition("?")[0]
+    value = next((one.partition("=")[2] for one in path.split(";") if one.startswith("token=")), None)
+    return None if value is None else _decoded(value)
+
+
+def _references(identity: IdentitySettings, state_directory: Path, name: str, action: Action) -> Iterator[str]:
+    if identity.key.existing is not None:
+        yield identity.key.existing
+    vendor = identity.bootstrap.vendor_certificate
+    if vendor is not None and action is Action.ENROLL:
+        yield vendor.key
+    store = IdentityStore(state_directory, name)
+    try:
+        current = store.current
+        if current is not None:
+            yield current.key_reference
+        opened = store.transaction.key_reference
+        if opened is not None:
+            yield opened
+    except StateError:
+        return  # the worker meets the same trouble and reports it
+
+
+def _decoded(text: str) -> str:
+    """Undo percent-encoding (RFC 3986 section 2.1)."""
+    octets = re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes.fromhex(found[1].decode()), text.encode())
+    return octets.decode(errors="replace")
