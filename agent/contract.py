@@ -24,6 +24,8 @@ class Action(StrEnum):
     RENEW = "renew"
     REVOKE = "revoke"
     REFRESH = "refresh"
+    PROBE = "probe"
+    """Ask the CA something harmless: nothing is locked, kept or written down (``enrollctl doctor``)."""
 
 
 class Verdict(StrEnum):

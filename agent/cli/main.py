@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "enroll": ("agent.cli.enroll", "get a certificate, or go on with an open request"),
     "renew": ("agent.cli.renew", "update key and certificate now (key update request)"),
     "status": ("agent.cli.status", "show every identity: state, expiry, what happens next"),
+    "doctor": ("agent.cli.doctor", "check everything an enrollment rests on"),
     "refresh": ("agent.cli.refresh", "ask the CA for its certificates and a new root"),
     "revoke": ("agent.cli.revoke", "have the CA revoke the certificate in use"),
     "rollback": ("agent.cli.rollback", "go back to the previous credential that is still valid"),

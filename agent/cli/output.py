@@ -15,6 +15,7 @@ import json
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
@@ -135,6 +136,35 @@ def folded(text: str, stream: Any) -> str:
         for line in text.split("\n")
     )
     return "\n".join("\n".join(parts) for parts in lines)
+
+
+def wrapped(text: str, indent: int) -> list[str]:
+    """Return ``text`` in lines that fit beside a margin of ``indent`` on a terminal; one line for a file or pipe."""
+    text = harmless(text)
+    if not sys.stdout.isatty():
+        return [text]
+    import textwrap  # noqa: PLC0415 - for terminals only
+
+    room = max(width(sys.stdout) - indent, _NARROWEST)
+    return textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """A line of which the middle part may be coloured (``colour`` as in SGR, ISO 6429)."""
+
+    before: str
+    middle: str = ""
+    after: str = ""
+    colour: str = ""
+
+
+def say_styled(line: Styled) -> None:
+    """Print a line of the result, coloured where standard output is a terminal that shows it."""
+    middle = harmless(line.middle)
+    if line.colour and styled(sys.stdout):
+        middle = f"\x1b[{line.colour}m{middle}\x1b[0m"
+    sys.stdout.write(f"{harmless(line.before)}{middle}{harmless(line.after)}".rstrip() + "\n")
 
 
 def width(stream: Any) -> int:

@@ -8,7 +8,7 @@ import sys
 import traceback
 
 from agent import structure
-from agent.contract import VERDICTS, VERSION, Job, Outcome, Verdict
+from agent.contract import VERDICTS, VERSION, Action, Job, Outcome, Verdict
 from agent.errors import AgentError
 from agent.worker.environment import Environment, Interruption
 from agent.worker.reporting import Reporter
@@ -32,7 +32,12 @@ def main() -> int:
         environment = Environment(
             sleep=interruption.sleep, interrupted=lambda: interruption.heard() or reporter.unheard
         )
-        outcome = perform(job, secret, reporter, environment, pins=pins)
+        if job.action is Action.PROBE:
+            from agent.worker.probing import probe  # noqa: PLC0415 - as above
+
+            outcome = probe(job, environment)
+        else:
+            outcome = perform(job, secret, reporter, environment, pins=pins)
     except AgentError as error:
         outcome = Outcome(verdict=Verdict.MISCONFIGURED, text=str(error), remedy=error.remedy)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must still be reported in words
