@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= $(shell nproc)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test check format bench test-versions lock clean
+.PHONY: help setup setup-test demo test check format bench simulation test-versions lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ bench: setup-test ## Run the benchmarks
 	@set -- tests/benchmarks/*.py; \
 	if [ ! -e "$$1" ]; then echo "There are no benchmarks yet."; exit 0; fi; \
 	for script; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+simulation: setup-test ## Let 100,000 agents live three years; writes docs/fleet.md and its picture
+	@$(BIN)/python -m pip --disable-pip-version-check -qq install --constraint .ci/constraints.txt --editable '.[dev,plots]'
+	@$(BIN)/python -m tests.simulation
 
 test-versions: ## Test with Python 3.11, 3.12 and 3.13; PYTHONS="3.11 3.13" picks some
 	@.ci/versions $(PYTHONS)
