@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "renew": ("agent.cli.renew", "update key and certificate now (key update request)"),
     "status": ("agent.cli.status", "show every identity: state, expiry, what happens next"),
     "doctor": ("agent.cli.doctor", "check everything an enrollment rests on"),
+    "explain": ("agent.cli.explain", "say what a word on the screen or in the journal means"),
     "refresh": ("agent.cli.refresh", "ask the CA for its certificates and a new root"),
     "revoke": ("agent.cli.revoke", "have the CA revoke the certificate in use"),
     "rollback": ("agent.cli.rollback", "go back to the previous credential that is still valid"),
@@ -78,6 +79,15 @@ def cli(ctx: click.Context, config: Path) -> None:
     """
     ctx.obj = Context(config)
 
+
+EXITS: Final = {
+    0: "done, or nothing to do",
+    1: "failed",
+    2: "the command line or the configuration is wrong",
+    3: "pending: the CA has not decided yet; ask again later",
+    4: "a person is needed, for a secret, a PIN or a token",
+}
+"""What the exit codes mean."""
 
 EXIT_CODES: Final[tuple[tuple[type[AgentError], int], ...]] = (
     (ConfigurationError, 2),
