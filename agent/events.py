@@ -40,6 +40,8 @@ class Event(StrEnum):
     INSTALLED = "installed"
     REVOKED = "revoked"
     REFRESHED = "refreshed"
+    ROOT_LEARNED = "root-learned"
+    ROOT_TAKEN_ON_TRUST = "root-taken-on-trust"
     ROOT_ADDED = "root-added"
     ROOT_REFUSED = "root-refused"
     UNCHANGED = "unchanged"
@@ -150,6 +152,23 @@ EVENTS: Final[dict[Event, EventRule]] = {
         Priority.INFO,
         "asked {authority} what changed: CA certificates {certificates}, new roots {roots}",
         "The authority was asked for its CA certificates and for a successor of each root that is trusted.",
+    ),
+    Event.ROOT_LEARNED: EventRule(
+        "8764a3c957374fd8ae9f8dbe806140b2",
+        Priority.NOTICE,
+        "the root {subject} is trusted from now on: it came {how} (SHA-256 of its key {pin})",
+        "No trust anchor was configured, so the operator's root was learned from the first answer, as trust-anchors "
+        "says. It is kept with the certificate, and no other one is accepted this way again.",
+    ),
+    Event.ROOT_TAKEN_ON_TRUST: EventRule(
+        "41d294be5bb9488fb2ff90dd1072ccb2",
+        Priority.WARNING,
+        "the root {subject} is trusted from now on although nothing proves that it is the operator's: compare the "
+        "SHA-256 of its key, {pin}",
+        "No trust anchor was configured, and enrollment-anchors says to take the root that comes along with the first "
+        "answer. Whoever was on the way to the CA at that moment could have put in his own. Compare the hash with the "
+        "operator's; if it is another, take the device off the net and remove its state. No other root is accepted "
+        "this way again.",
     ),
     Event.ROOT_ADDED: EventRule(
         "57f6f73fb3ee47ddb5be0bd68afe8dc0",

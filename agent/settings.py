@@ -34,6 +34,7 @@ class Format(StrEnum):
     DURATION = "duration"
     PERCENT = "percent"
     MODE = "mode"
+    KEY_HASH = "key-hash"
 
 
 def setting(
@@ -63,6 +64,7 @@ class ProfileName(StrEnum):
 
     LIGHTWEIGHT = "lightweight"
     THREE_GPP = "3gpp"
+    THREE_GPP_STRICT = "3gpp-strict"
     BACKHAUL = "backhaul"
 
 
@@ -171,6 +173,32 @@ class Quirk(StrEnum):
     SIGNED_RESPONSE_TO_MAC = "signed-response-to-mac"
     MISSING_SENDER_NONCE = "missing-sender-nonce"
     IGNORE_KEY_USAGE = "ignore-key-usage"
+    ERROR_WITH_PVNO_1 = "error-with-pvno-1"
+
+
+class AnchorSource(StrEnum):
+    """Where the first trust anchors come from when none is configured (RFC 9810 5.3.2, TS 33.310 clause 9.5.4.3)."""
+
+    CA_PUBS = "ca-pubs"
+    EXTRA_CERTS = "extra-certs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollmentAnchorsSettings:
+    """What `trust-anchors: enrollment` believes. Learned once, kept with the certificate, strict from then on."""
+
+    source: AnchorSource = setting(
+        "ca-pubs: from caPubs of a MAC-protected answer, which the one-time secret proves; extra-certs: the root that "
+        "came along with the first ip, unproven, for devices that TS 33.310 gives no root of the operator: whoever is "
+        "on the way may pose as the operator then, unless root-pins or https prevent it",
+        default=AnchorSource.CA_PUBS,
+    )
+    root_pins: tuple[str, ...] = setting(
+        "SHA-256 of the SubjectPublicKeyInfo of each root that may be learned; without it, any may",
+        default=(),
+        example=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+        format=Format.KEY_HASH,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,21 +277,32 @@ class AuthoritySettings:
         bounds=(1, 32),
     )
     profile: ProfileName = setting(
-        "set of rules for the messages: RFC 9483, TS 33.310, or what old backhaul RAs expect",
+        "set of rules for the messages: RFC 9483; TS 33.310 as RAs live it, or to the letter (3gpp-strict); or what "
+        "old backhaul RAs expect",
         default=ProfileName.LIGHTWEIGHT,
     )
     trust_anchors: tuple[Path, ...] | None = setting(
-        "PEM files with the operator's root certificates; or learn them from caPubs of the first MAC-protected answer, "
-        "store them and be strict from then on",
+        "PEM files with the operator's root certificates; or learn them from the first answer, store them and be "
+        "strict from then on",
         example=["operator-root.pem"],
         bounds=(1, 64),
         word="enrollment",
+    )
+    enrollment_anchors: EnrollmentAnchorsSettings = setting(
+        "what `trust-anchors: enrollment` believes", factory=EnrollmentAnchorsSettings
     )
     sender: str | None = setting(
         "who may answer; needed unless the issuing CA itself answers or its certificate carries cmcRA or cmcCA",
         default=None,
         example="CN=Operator RA,O=Operator",
         format=Format.DISTINGUISHED_NAME,
+    )
+    pins: tuple[str, ...] = setting(
+        "whose key may sign answers, besides the issuing CA's and `sender`: SHA-256 of the DER of its "
+        "SubjectPublicKeyInfo",
+        default=(),
+        example=["2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"],
+        format=Format.KEY_HASH,
     )
     recipient: str | None = setting(
         "whom to address in the header",
@@ -284,7 +323,8 @@ class AuthoritySettings:
     polling: PollingSettings = setting("what to do while the CA is undecided", factory=PollingSettings)
     quirks: tuple[Quirk, ...] = setting(
         "deviations of this server to put up with, each of which weakens one check: a signed answer to a MAC-protected "
-        "request; messages without senderNonce; a signer whose key usage lacks digitalSignature",
+        "request; messages without senderNonce; a signer whose key usage lacks digitalSignature; an error in version "
+        "1 of CMP, taken as the CA's no if its protection is good",
         default=(),
     )
 

@@ -75,6 +75,11 @@ def _profiles() -> str:
         "written down in": [one.source for one in PROFILES.values()],
         "requests": [_listed(kind.label for kind in one.requests) for one in PROFILES.values()],
         "certConf may be left out": ["yes" if one.implicit_confirmation else "no" for one in PROFILES.values()],
+        "a shared secret may protect": ["yes" if one.shared_secrets else "no" for one in PROFILES.values()],
+        "subject in the first request": [
+            "as configured" if one.names_itself else "none: the CA gives it (poposkInput names the vendor's)"
+            for one in PROFILES.values()
+        ],
         "keys we make or use": [_listed(one.keys) for one in PROFILES.values()],
         "signatures we make": [_listed(one.signatures) for one in PROFILES.values()],
         "proof of keys that do not sign": [

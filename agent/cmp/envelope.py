@@ -50,15 +50,23 @@ def expected_bodies(memory: Memory) -> frozenset[BodyType]:
     return bodies | challenge | {ANSWER_TO[memory.type]}
 
 
-def check_header(message: Message, memory: Memory) -> None:
+def check_header(message: Message, memory: Memory, quirks: frozenset[str]) -> None:
     """Pass if version, transactionID and body type may be: checks 3, 4 and 5.
+
+    With the quirk, an error may come in version 1: only what it says is heard, and only if its protection is good.
 
     Raises:
         ProtocolViolation: naming the first that may not.
     """
     header = message.header
-    if header.pvno not in {PVNO_2, PVNO_3}:
-        raise violation(f"it speaks version {header.pvno} of CMP; 2 and 3 are understood")
+    if header.pvno not in {PVNO_2, PVNO_3} and not (_is_old_error(message) and peer.ERROR_WITH_PVNO_1 in quirks):
+        raise violation(
+            f"it speaks version {header.pvno} of CMP; 2 and 3 are understood",
+            remedy=f"If the CA reports its errors so, the quirk {peer.ERROR_WITH_PVNO_1} of the authority takes them "
+            "as the CA's no, provided that their protection is good."
+            if _is_old_error(message)
+            else "",
+        )
     if header.transaction_id is None:
         raise violation("it names no transaction (transactionID)")
     if header.transaction_id != memory.transaction_id:
@@ -94,7 +102,9 @@ def answers_last(message: Message, memory: Memory) -> bool:
 def remarks(message: Message, memory: Memory, now: datetime, *, clock_trusted: bool) -> tuple[str, ...]:
     """Return what is odd about the header and yet no reason to refuse: check 10 and the rest of 3 and 9."""
     found = []
-    if message.header.pvno != memory.last_pvno:
+    if _is_old_error(message):
+        found.append(f"quirk {peer.ERROR_WITH_PVNO_1}: the CA reports an error in version 1 of CMP")
+    elif message.header.pvno != memory.last_pvno:
         # Refusing it would cost a certificate and protect nothing: the protection covers the version.
         found.append(f"the CA answered in version {message.header.pvno} of CMP to version {memory.last_pvno}")
     if _lacks_nonce(message):
@@ -104,6 +114,10 @@ def remarks(message: Message, memory: Memory, now: datetime, *, clock_trusted: b
     if when is not None and clock_trusted and abs(when - now) > _CLOCK_SKEW:
         found.append(f"the CA's clock says {when:%Y-%m-%d %H:%M:%S} UTC, ours {now:%Y-%m-%d %H:%M:%S} UTC")
     return tuple(found)
+
+
+def _is_old_error(message: Message) -> bool:
+    return message.header.pvno == 1 and message.type is BodyType.ERROR
 
 
 def _lacks_nonce(message: Message) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agent.cmp import acceptance, material, names, peer, proving
+from agent.cmp import acceptance, learning, material, names, peer, proving
 from agent.cmp.acceptance import Objection
 from agent.cmp.algorithms import SIGNATURES, load_public_key, verify
 from agent.cmp.bodies import CertRepMessage, ErrorMessage, General, PkiConf, PollResponse, PopDecChallenges, RevRep
@@ -27,9 +27,8 @@ from agent.cmp.failures import (
     remedy,
     retry_class,
 )
-from agent.cmp.messages import BodyType, Info
+from agent.cmp.messages import PVNO_2, BodyType, Info
 from agent.cmp.possession import PopMethod
-from agent.cmp.protection import Kind
 from agent.cmp.request import Revocation, Wanted
 from agent.cmp.states import State, Trigger
 
@@ -157,7 +156,6 @@ def _certificate_response(answer: Answer, body: CertRepMessage, memory: Memory, 
     if status.status == PKIStatus.REJECTION:
         return _declined(answer, status, numbered)
     asked_to_confirm = answer.message.header.info(Info.IMPLICIT_CONFIRM) is None
-    learns = terms.learn_anchors and answer.proof.kind is Kind.MAC and body.type is not BodyType.KUP
     certificate, remarks = proving.certificate(response, terms)
     notes = (*answer.notes, *remarks)
     with_certificate = replace(
@@ -165,13 +163,13 @@ def _certificate_response(answer: Answer, body: CertRepMessage, memory: Memory, 
         certificate=b"" if isinstance(certificate, Objection) else certificate,
         implicit_confirmation=memory.implicit_asked and not asked_to_confirm,
         granted_with_mods=status.status == PKIStatus.GRANTED_WITH_MODS,
-        learned=material.roots(body.ca_pubs) if learns else (),
+        learned=learning.from_body(body.ca_pubs, body.type, answer.proof, memory, terms),
         peer_certificates=material.merged(body.ca_pubs, memory.peer_certificates),
     )
     verdict = certificate if isinstance(certificate, Objection) else examine(with_certificate, terms, answer.now)
     if isinstance(verdict, Objection):
-        # Whoever sends what cannot be accepted teaches us no anchors either.
-        return Meaning(*issued(replace(with_certificate, learned=()), terms, verdict, notes))
+        # Whoever sends what cannot be accepted teaches us nothing either, beyond who he is in this transaction.
+        return Meaning(*issued(replace(with_certificate, learned=memory.learned), terms, verdict, notes))
     peer.authorise_issue(answer.proof, verdict.path, terms.rules)
     return Meaning(*issued(with_certificate, terms, verdict, notes))
 
@@ -270,6 +268,9 @@ def _error(answer: Answer, body: ErrorMessage, memory: Memory, terms: Terms) -> 
     status = body.status
     if status.status in _GRANTED:
         raise violation("it is an error message that reports success")
+    if answer.message.header.pvno < PVNO_2 and status.status != PKIStatus.REJECTION:
+        # Nobody waits on the word of a version that knows no polling (quirk error-with-pvno-1).
+        raise violation("it is an error in version 1 of CMP that is no plain rejection")
     if memory.state in {State.REFUSAL_SENT, State.GIVING_UP}:
         return _declined(answer, status, memory, body.details)
     if status.status == PKIStatus.WAITING:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SIGNED_RESPONSE_TO_MAC: Final = "signed-response-to-mac"
 IGNORE_KEY_USAGE: Final = "ignore-key-usage"
 MISSING_SENDER_NONCE: Final = "missing-sender-nonce"
+ERROR_WITH_PVNO_1: Final = "error-with-pvno-1"
 
 _MAXIMUM_CANDIDATES: Final = 32
 """As many as one message can bring: each costs a signature check, and forged ones must not hide the real one."""

@@ -23,6 +23,11 @@ class Profile:
     requests: frozenset[BodyType]
     implicit_confirmation: bool
     """Whether certConf may be left out if the CA agrees."""
+    shared_secrets: bool = True
+    """Whether a shared secret may protect messages; otherwise signatures only."""
+    names_itself: bool = True
+    """Whether a first request asks for a subject. If not, the CA gives the name, and the request says by whose
+    certificate it is signed (poposkInput with authInfo.sender)."""
     protection: ProtectionRules
     """How answers may be protected."""
     algorithms: AlgorithmRules
@@ -112,6 +117,18 @@ PROFILES: Final = {
             algorithms=MODERN,
             keys=_MODERN_KEYS,
             signatures=_MODERN_SIGNATURES,
+        ),
+        Profile(
+            name="3gpp-strict",
+            source="TS 33.310 clause 9.5.4, to the letter",
+            requests=frozenset({BodyType.IR, BodyType.KUR}),
+            implicit_confirmation=False,
+            shared_secrets=False,
+            names_itself=False,
+            protection=ProtectionRules(),
+            algorithms=MODERN,
+            keys=frozenset(name for name in _MODERN_KEYS if name.startswith(("rsa-", "ec-"))),
+            signatures=frozenset(name for name in _MODERN_SIGNATURES if name.startswith(("rsa-", "ecdsa-"))),
         ),
         Profile(
             name="backhaul",

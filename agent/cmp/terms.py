@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,13 +12,29 @@ if TYPE_CHECKING:
     from agent.cmp.request import Originator, Request
 
 
+class Source(StrEnum):
+    """Where trust anchors may come from when none is known (:mod:`agent.cmp.learning`)."""
+
+    CA_PUBS = "ca-pubs"
+    """caPubs of an answer that a MAC protects (RFC 9810 5.3.2)."""
+    EXTRA_CERTS = "extra-certs"
+    """The root among extraCerts of the first ip, which nothing proves (TS 33.310 9.5.4.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """``root_pins``, unless empty, are SHA-256 hashes of the SubjectPublicKeyInfo of the roots that may be learned."""
+
+    source: Source
+    root_pins: frozenset[bytes] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """The terms of one transaction. They come from the configuration as it is now, also when it is resumed.
 
     ``expectation`` is None where no certificate is asked for (rr, genm). With ``clock_trusted`` False, times given to
-    the transaction are the earliest it can be. With ``learn_anchors``, caPubs may bring trust anchors, if a MAC proves
-    who sent them.
+    the transaction are the earliest it can be. ``learning`` says where trust anchors may come from if there are none.
     """
 
     wanted: Request
@@ -25,4 +42,4 @@ class Terms:
     rules: PeerRules
     expectation: Expectation | None = None
     clock_trusted: bool = True
-    learn_anchors: bool = False
+    learning: Learning | None = None

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agent.cmp import composition, envelope, interpretation, material, messages, peer
+from agent.cmp import composition, envelope, interpretation, learning, material, messages, peer
 from agent.cmp.acceptance import Objection
 from agent.cmp.certificates import load, read
 from agent.cmp.envelope import NONCE_LENGTH
@@ -29,7 +29,7 @@ from agent.cmp.memory import Memory, freeze
 from agent.cmp.possession import PopMethod
 from agent.cmp.request import Wanted
 from agent.cmp.states import State, Trigger, step
-from agent.cmp.terms import Terms
+from agent.cmp.terms import Learning, Source, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,8 @@ __all__ = [
     "Declined",
     "Event",
     "Issued",
+    "Learning",
+    "Source",
     "Transaction",
     "Unacceptable",
     "Undecided",
@@ -79,13 +81,13 @@ class Transaction:
         *,
         random: Callable[[int], bytes],
         clock_trusted: bool = True,
-        learn_anchors: bool = False,
+        learning: Learning | None = None,
         memory: Memory | None = None,
     ) -> None:
         """Take what is wanted, who asks, who may answer and (for a certificate) what is acceptable.
 
-        ``learn_anchors`` accepts self-signed CA certificates from caPubs of a MAC-protected answer as trust anchors
-        (RFC 9810 5.3.2). ``memory`` resumes an earlier transaction; ``random(n)`` returns n unpredictable octets.
+        ``learning`` accepts trust anchors where there are none. ``memory`` resumes an earlier transaction;
+        ``random(n)`` returns n unpredictable octets.
 
         Raises:
             LocalError: when ``random`` does not do so.
@@ -96,7 +98,7 @@ class Transaction:
             rules=rules,
             expectation=expectation,
             clock_trusted=clock_trusted,
-            learn_anchors=learn_anchors,
+            learning=learning,
         )
         self._random = random
         self._memory = memory or Memory(
@@ -120,6 +122,11 @@ class Transaction:
     def check_at(self) -> datetime | None:
         """When to ask again, in state waiting."""
         return self._memory.check_at
+
+    @property
+    def learned(self) -> tuple[bytes, ...]:
+        """The trust anchors it learned from answers, DER; they are to be kept with the certificate."""
+        return self._memory.learned
 
     @property
     def certificate(self) -> bytes:
@@ -215,13 +222,14 @@ class Transaction:
 
     def _receive(self, message: Message, now: datetime) -> Event:
         memory, terms = self._memory, self._terms
-        envelope.check_header(message, memory)
+        envelope.check_header(message, memory, terms.rules.quirks)
+        brought = learning.provisional(message, memory, terms)
         proof = peer.verify(
             message,
             ours=terms.originator.kind,
             secret=terms.originator.secret,
             rules=terms.rules,
-            anchors=interpretation.anchors(memory, terms),
+            anchors=(*interpretation.anchors(memory, terms), *brought),
             known=memory.peer_certificates,
             now=now,
             clock_trusted=terms.clock_trusted,
@@ -241,6 +249,7 @@ class Transaction:
             peer_certificates=material.merged(
                 material.der_of(proof.path[:-1]), message.extra_certs, memory.peer_certificates
             ),
+            learned=learning.bound(proof, memory, brought),
         )
         meaning = interpretation.interpret(answer, remembered, terms)
         self._memory = replace(meaning.memory, state=step(memory.state, meaning.trigger))

@@ -27,6 +27,7 @@ _LARGEST_PORT: Final = 65_535
 _URL_EXAMPLE: Final = "write it like http://ra.operator.example/.well-known/cmp"
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LONGEST_PATTERN: Final = 1000
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _OTHERS: Final = 0o007
 _OWNER_READS: Final = 0o400
 
@@ -188,6 +189,15 @@ def _mode(text: str, _base: Path) -> str:
     return text
 
 
+def _key_hash(text: str, _base: Path) -> str:
+    digits = text.replace(":", "").lower()
+    if not _SHA256.fullmatch(digits):
+        raise Wrong(
+            f"{shown(text)} is no SHA-256 in hexadecimal", "write 64 hexadecimal digits, with or without colons"
+        )
+    return digits
+
+
 def _measured(measure: Callable[[str], float], text: str, what: str, remedy: str) -> str:
     try:
         measure(text)
@@ -217,4 +227,5 @@ RULES: Final[dict[Format, Rule]] = {
     Format.DURATION: Rule("duration", rf"^{units.DURATION}$", _duration, units.seconds),
     Format.PERCENT: Rule("percentage", rf"^{units.PERCENT}$", _percent, units.percent),
     Format.MODE: Rule("octal mode in quotes", rf"^{units.MODE}$", _mode),
+    Format.KEY_HASH: Rule("SHA-256 in hexadecimal", r"^([0-9A-Fa-f]{2}:?){32}$", _key_hash),
 }

@@ -26,6 +26,7 @@ _ABILITY: Final[dict[KeyUsage, Callable[[KeyParameters], object]]] = {
     KeyUsage.ENCIPHERMENT: lambda kind: kind.ciphers,
     KeyUsage.AGREEMENT: lambda kind: kind.agrees,
 }
+_PROFILES_OF_3GPP: Final = frozenset({ProfileName.THREE_GPP, ProfileName.THREE_GPP_STRICT})
 _OF_3GPP: Final = frozenset({Family.RSA, Family.EC})
 
 
@@ -47,6 +48,10 @@ def _signs_weakly(one: Authority) -> bool:
     signature = one.own.signature
     weak = signature is not None and SCHEMES[Scheme(signature.value)].legacy
     return weak and one.own.profile != ProfileName.BACKHAUL
+
+
+def _is_of_another_kind(signature: SignatureName | None) -> bool:
+    return signature is not None and _family(signature) not in _OF_3GPP
 
 
 def _signature_changes_nothing(one: Authority) -> bool:
@@ -81,12 +86,23 @@ def _is_unknown_to_3gpp(one: Identity) -> bool:
     return kind is not None and kind.family not in _OF_3GPP and _profile_of(one) == ProfileName.THREE_GPP
 
 
+def _is_unknown_to_strict_3gpp(one: Identity) -> bool:
+    kind = _kind(one.own.key)
+    return kind is not None and kind.family not in _OF_3GPP and _profile_of(one) == ProfileName.THREE_GPP_STRICT
+
+
 AUTHORITY_MISTAKES: Final[tuple[Rule[AuthoritySettings], ...]] = (
     Rule(
         "signature",
         _signs_weakly,
         "may be one with MD5, SHA-1 or DSA in profile backhaul only: such signatures can be forged",
         "choose one with SHA-2, such as rsa-pkcs1-sha256, or leave it out",
+    ),
+    Rule(
+        "signature",
+        lambda one: one.own.profile == ProfileName.THREE_GPP_STRICT and _is_of_another_kind(one.own.signature),
+        "must be of RSA or EC in profile 3gpp-strict: TS 33.310 names no other kind",
+        "choose ecdsa-sha256, or leave it out",
     ),
 )
 
@@ -96,6 +112,18 @@ IDENTITY_MISTAKES: Final[tuple[Rule[IdentitySettings], ...]] = (
         _is_weak,
         "may have 1024 bits only with an authority of profile backhaul: such keys can be broken",
         "choose ec-p256 or rsa-3072",
+    ),
+    Rule(
+        "key.algorithm",
+        _is_unknown_to_strict_3gpp,
+        "must be RSA or EC with an authority of profile 3gpp-strict: TS 33.310 names no other kind",
+        "choose ec-p256, or profile 3gpp",
+    ),
+    Rule(
+        "key.usage",
+        lambda one: one.own.key.usage != KeyUsage.SIGNATURE and _profile_of(one) == ProfileName.THREE_GPP_STRICT,
+        "must be signature with an authority of profile 3gpp-strict: TS 33.310 has the new key sign its own request",
+        "choose signature, or profile 3gpp",
     ),
     Rule(
         "key.usage",
@@ -112,7 +140,7 @@ IDENTITY_MISTAKES: Final[tuple[Rule[IdentitySettings], ...]] = (
     ),
     Rule(
         "request",
-        lambda one: one.own.request != RequestType.IR and _profile_of(one) == ProfileName.THREE_GPP,
+        lambda one: one.own.request != RequestType.IR and _profile_of(one) in _PROFILES_OF_3GPP,
         "must be ir with an authority of profile 3gpp: TS 33.310 knows no other first request",
         "choose ir, or profile lightweight",
     ),

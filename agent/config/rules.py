@@ -6,7 +6,7 @@ in the manual, which is made from these tables too: ``identities.NAME.authority:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from typing import Final
 
@@ -16,12 +16,14 @@ from agent.config.findings import choose
 from agent.config.rulebook import Authority, Entry, Identity, Rule, RuleBook, apply
 from agent.settings import (
     SOFTWARE,
+    AnchorSource,
     AuthoritySettings,
     HashName,
     HmacName,
     KeyUsage,
     ProfileName,
     RenewalKey,
+    RequestType,
     Settings,
 )
 
@@ -50,7 +52,42 @@ def _repeats(texts: Collection[str]) -> bool:
 
 def _learns_anchors_without_mac(one: Identity) -> bool:
     authority = _authority_of(one)
-    return authority is not None and authority.trust_anchors is None and one.own.bootstrap.shared_secret is None
+    return (
+        authority is not None
+        and authority.trust_anchors is None
+        and authority.enrollment_anchors.source == AnchorSource.CA_PUBS
+        and one.own.bootstrap.shared_secret is None
+    )
+
+
+def _learns_anchors_without_signature(one: Identity) -> bool:
+    authority = _authority_of(one)
+    return (
+        authority is not None
+        and authority.trust_anchors is None
+        and authority.enrollment_anchors.source == AnchorSource.EXTRA_CERTS
+        and (one.own.bootstrap.vendor_certificate is None or one.own.request != RequestType.IR)
+    )
+
+
+def _has_secret_against_3gpp(one: Identity) -> bool:
+    authority = _authority_of(one)
+    return (
+        authority is not None
+        and one.own.bootstrap.shared_secret is not None
+        and authority.profile == ProfileName.THREE_GPP_STRICT
+    )
+
+
+def _trusts_whatever_comes(one: Authority) -> bool:
+    own = one.own
+    anchors = own.enrollment_anchors
+    return (
+        own.trust_anchors is None
+        and anchors.source == AnchorSource.EXTRA_CERTS
+        and not anchors.root_pins
+        and not all(url.startswith("https:") for url in own.urls)
+    )
 
 
 def _shares_key(one: Identity) -> bool:
@@ -89,10 +126,6 @@ def _vendor_key_in_token(one: Identity) -> bool:
 
 def _existing_in_token(one: Identity) -> bool:
     return (one.own.key.existing or "").startswith("pkcs11:")
-
-
-def _profile_is(*profiles: ProfileName) -> Callable[[Authority], bool]:
-    return lambda one: one.own.profile in profiles
 
 
 MISTAKES: Final = RuleBook(
@@ -143,6 +176,7 @@ MISTAKES: Final = RuleBook(
         ),
         *key_rules.AUTHORITY_MISTAKES,
         Rule("urls", lambda one: _repeats(one.own.urls), "must not name an address twice", "remove one of the two"),
+        Rule("pins", lambda one: _repeats(one.own.pins), "must not name a key twice", "remove one of the two"),
         Rule("quirks", lambda one: _repeats(one.own.quirks), "must not name a quirk twice", "remove one of the two"),
     ),
     identity=(
@@ -162,7 +196,20 @@ MISTAKES: Final = RuleBook(
             "bootstrap",
             _learns_anchors_without_mac,
             "must be a shared secret when the authority has `trust-anchors: enrollment`",
-            "name the root certificates in trust-anchors, or use shared-secret",
+            "name the root certificates in trust-anchors, or use shared-secret; a vendor's certificate needs "
+            "enrollment-anchors.source: extra-certs",
+        ),
+        Rule(
+            "bootstrap",
+            _learns_anchors_without_signature,
+            "must be a vendor's certificate, with an ir, when the authority learns its root from extraCerts",
+            "choose enrollment-anchors.source: ca-pubs for a shared secret, or name the root in trust-anchors",
+        ),
+        Rule(
+            "bootstrap.shared-secret",
+            _has_secret_against_3gpp,
+            "must not be used with an authority of profile 3gpp-strict: TS 33.310 knows signatures only",
+            "use vendor-certificate, or profile 3gpp",
         ),
         Rule(
             "alternative-names",
@@ -215,6 +262,21 @@ WARNINGS: Final = RuleBook(
     authority=(
         Rule("", _unused, "is used by no identity", "name it in an identity, or remove it"),
         Rule(
+            "enrollment-anchors.source",
+            _trusts_whatever_comes,
+            "believes the root that comes along with the first answer: whoever is on the way then can pose as the "
+            "operator for good",
+            "name the root in trust-anchors, or its key in enrollment-anchors.root-pins, or use https",
+        ),
+        Rule(
+            "enrollment-anchors.source",
+            lambda one: (
+                one.own.trust_anchors is not None and one.own.enrollment_anchors.source == AnchorSource.EXTRA_CERTS
+            ),
+            "changes nothing beside trust anchors that are named",
+            "remove it, or set trust-anchors to `enrollment`",
+        ),
+        Rule(
             "mac.mac",
             lambda one: one.own.mac.mac in _SHA1_MACS and one.own.profile != ProfileName.BACKHAUL,
             "uses SHA-1, which only old servers still need",
@@ -261,7 +323,6 @@ WARNINGS: Final = RuleBook(
 _NOT_YET: Final = "is read and checked, but this version does not act on it"
 
 UNSUPPORTED: Final = RuleBook(
-    authority=(Rule("profile", _profile_is(ProfileName.THREE_GPP), _NOT_YET, "choose lightweight"),),
     identity=(
         Rule("key.usage", lambda one: one.own.key.usage != KeyUsage.SIGNATURE, _NOT_YET, "choose signature"),
         Rule("key.store", _in_token, _NOT_YET, "choose software"),

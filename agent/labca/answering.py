@@ -35,6 +35,7 @@ class Secretary:
         self._settings = settings
         self._rules = rules
         self.signer = pki.ra if settings.ra_protects else pki.issuing
+        self._root = (pki.root.certificate,) if settings.root_in_extra_certs else ()
         self._signature = SignatureProtector(self.signer.key)
 
     def write(
@@ -60,7 +61,7 @@ class Secretary:
         path = (self.signer.certificate, *self.signer.chain) if signed else ()
         if not (first or self._settings.repeat_extra_certs):
             path = ()
-        extra_certs = tuple(dict.fromkeys((*path, *answer.chain)))
+        extra_certs = tuple(dict.fromkeys((*path, *answer.chain, *(self._root if path else ()))))
         return Outgoing(header=header, body=answer.body, protector=protector, extra_certs=extra_certs)
 
     def unreadable(self, words: str, now: datetime) -> Outgoing:

@@ -75,6 +75,8 @@ def examine(body: Body, requester: Requester, office: Office, now: datetime) -> 
     subject, wanted = template.subject or names.EMPTY, _requested(template.extensions)
     if body.type is BodyType.KUR:
         subject, wanted = _renewed(template, wanted, _old_certificate(wish, requester, office))
+    elif template.subject is None and office.settings.assigned_subject is not None:
+        subject = _assigned(office.settings.assigned_subject, requester)
     extensions, modified = _granted(wanted)
     if subject == names.EMPTY and not any(one.oid == certificates.SUBJECT_ALTERNATIVE_NAME for one in extensions):
         raise Refusal(Failure.BAD_CERT_TEMPLATE, "neither subject nor subjectAltName is given")
@@ -220,6 +222,15 @@ def _check_fixed_fields(template: CertTemplate, requester: Requester, office: Of
     tolerated = (issuer, *((requester.issuer,) if requester.issuer else ()))
     if template.issuer is not None and not any(names.same_name(template.issuer, one) for one in tolerated):
         raise Refusal(Failure.WRONG_AUTHORITY, f"this is {names.text_of(issuer)}, not the issuer asked for")
+
+
+def _assigned(form: str, requester: Requester) -> bytes:
+    """Return the name the operator gives a device that signed with its vendor's certificate (TS 33.310 annex G)."""
+    if not requester.certificate:
+        raise Refusal(Failure.BAD_CERT_TEMPLATE, "a name is given to devices with a vendor's certificate only")
+    subject = x509.load_der_x509_certificate(requester.certificate).subject
+    device = next((str(one.value) for one in subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)), "device")
+    return names.name_from_text(form.format(device=device))
 
 
 def _requested(extensions: bytes | None) -> tuple[Extension, ...]:

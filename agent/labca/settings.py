@@ -113,6 +113,11 @@ class LabCaSettings:
     """Sign answers even to MAC-protected requests, as XiPKI and EJBCA's RA mode do."""
     ca_pubs: bool = True
     """Hand the root to MAC-protected ir in caPubs."""
+    root_in_extra_certs: bool = False
+    """Send the root along in extraCerts, as TS 33.310 9.5.4.3 has it for devices that do not know it yet."""
+    assigned_subject: str | None = None
+    """The name given to a request without one, as RAs of TS 33.310 do; ``{device}`` is the CN in the certificate that
+    signed. None: such a request needs subjectAltName and gets no subject."""
     repeat_extra_certs: bool = True
     """False: the signer's chain comes with the first answer of a transaction only (Siemens RA, Nokia NCM)."""
     p10cr_cert_req_id: int = -1

@@ -7,6 +7,7 @@ goes on there.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,7 @@ from agent.cmp.transaction import (
 from agent.contract import Action, Job, Outcome, Verdict
 from agent.errors import StateCorrupt, TransportError
 from agent.events import Event
+from agent.settings import AnchorSource
 from agent.store.generations import Credential, IdentityStore
 from agent.worker import resuming
 from agent.worker.conversation import Conversation, OutOfPatience
@@ -225,12 +227,24 @@ class Course:
                 )
             )
             self._save()
+            self._tell_what_was_learned()
         self._tell(Event.VERIFIED, certificate_fields(facts), **certificate_words(facts))
         if issued.confirm:
             return None
         self._transaction.excuse()
         self._save()
         return self._install()
+
+    def _tell_what_was_learned(self) -> None:
+        """Say which roots are trusted from now on, and what that rests on: a person must be able to compare."""
+        anchors = self._job.authority.enrollment_anchors
+        proven = "in caPubs, protected by the one-time secret"
+        if anchors.source is AnchorSource.EXTRA_CERTS:
+            proven = "along with the answer, and its key is pinned" if anchors.root_pins else ""
+        for facts in map(read, map(load, self._transaction.learned)):
+            pin = hashlib.sha256(facts.spki).hexdigest()
+            event = Event.ROOT_LEARNED if proven else Event.ROOT_TAKEN_ON_TRUST
+            self._tell(event, subject=facts.who, pin=pin, how=proven)
 
     def _install(self) -> Outcome:
         if self._generation is None:

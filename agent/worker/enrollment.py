@@ -132,7 +132,7 @@ class _Work:
             plan.expectation(self._key.key, self._environment.judging_time),
             random=self._environment.random,
             clock_trusted=self._environment.clock_trusted,
-            learn_anchors=plan.learn_anchors,
+            learning=plan.learning,
             memory=opened.memory if opened else None,
         )
         self._reporter.remember(CMP_TRANSACTION_ID=transaction.transaction_id.hex())

@@ -21,6 +21,7 @@ from agent.cmp.peer import PeerRules
 from agent.cmp.possession import PopMethod
 from agent.cmp.protection import MacParameters
 from agent.cmp.request import Originator, Wanted, by_certificate, by_secret, wanted_extensions
+from agent.cmp.terms import Learning, Source
 from agent.contract import Action
 from agent.errors import ConfigurationError, SecretError, StateError
 from agent.settings import KeyUsage
@@ -62,7 +63,8 @@ class Plan:
     """How a key proves that we have it; None for one that is not there to sign."""
     proof: PopMethod
     enveloped: bool
-    subject: bytes
+    subject: bytes | None
+    """None: the CA gives the name."""
     extensions: bytes | None
     old: CertId | None
     originator: Originator
@@ -71,7 +73,7 @@ class Plan:
     recipient: bytes
     certificate_profile: str | None
     implicit_confirmation: bool
-    learn_anchors: bool
+    learning: Learning | None
     warning: str
     """Why nobody should use the authority's profile who does not have to; mostly empty."""
 
@@ -82,6 +84,7 @@ class Plan:
             signer=key,
             scheme=self.scheme(key),
             subject=self.subject,
+            vouched_by=self.originator.sender if self.subject is None else None,
             extensions=self.extensions,
             old=self.old,
             proof=self.proof,
@@ -123,6 +126,7 @@ def make_plan(
     alternatives = [names.alternative_name(one) for one in job.identity.alternative_names]
     subject = old.subject.public_bytes() if old else names.name_from_text(job.identity.subject)
 
+    learns = job.authority.trust_anchors is None and not anchors
     key_usage = _KEY_USAGE[job.identity.key.usage]
     proof = PopMethod.SIGNATURE if job.identity.key.usage is KeyUsage.SIGNATURE else profile.proof
     skips_confirmation = job.authority.implicit_confirmation and profile.implicit_confirmation
@@ -147,7 +151,7 @@ def make_plan(
         scheme=lambda key: _proving_scheme(job, key),
         proof=proof,
         enveloped=profile.enveloped,
-        subject=subject,
+        subject=subject if old or profile.names_itself else None,
         extensions=_extensions_again(old) if old else wanted_extensions(alternatives, key_usage),
         old=CertId(names.directory_name(old.issuer.public_bytes()), old.serial_number) if old else None,
         originator=originator,
@@ -157,7 +161,7 @@ def make_plan(
         certificate_profile=job.authority.certificate_profile,
         # An encrypted certificate proves the key by being confirmed.
         implicit_confirmation=skips_confirmation and proof is not PopMethod.ENCRYPTED_CERTIFICATE,
-        learn_anchors=job.authority.trust_anchors is None and not anchors,
+        learning=_learning(job) if learns else None,
         warning=profile.warning,
     )
 
@@ -172,10 +176,16 @@ def peer_rules(job: Job, current: Generation | None) -> PeerRules:
     return PeerRules(
         anchors=_anchors(job, current),
         expected_sender=names.name_from_text(job.authority.sender) if job.authority.sender else None,
+        pins=frozenset(map(bytes.fromhex, job.authority.pins)),
         protection=profile.protection,
         algorithms=profile.algorithms,
         quirks=frozenset(one.value for one in job.authority.quirks),
     )
+
+
+def _learning(job: Job) -> Learning:
+    chosen = job.authority.enrollment_anchors
+    return Learning(Source(chosen.source.value), frozenset(map(bytes.fromhex, chosen.root_pins)))
 
 
 def key_reference(configured: str) -> str:

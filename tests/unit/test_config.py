@@ -420,4 +420,4 @@ def test_loading_a_configuration_does_not_load_cryptography() -> None:
 
 
 def test_profiles_are_the_ones_the_rules_speak_of() -> None:
-    assert set(ProfileName) == {"lightweight", "3gpp", "backhaul"}
+    assert set(ProfileName) == {"lightweight", "3gpp", "3gpp-strict", "backhaul"}

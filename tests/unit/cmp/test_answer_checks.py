@@ -34,6 +34,7 @@ from agent.cmp.errors import (
 from agent.cmp.events import Concluded, Declined, Issued, Undecided
 from agent.cmp.failures import PKIFailureInfo, PKIStatus
 from agent.cmp.messages import BodyType
+from agent.cmp.peer import ERROR_WITH_PVNO_1
 from agent.cmp.protection import Kind, MacParameters, MacProtector, SignatureProtector
 from agent.cmp.states import ENDED, State
 from agent.cmp.trust import UntrustedPath
@@ -142,6 +143,34 @@ def test_check_3_an_error_in_version_1_shows_its_reason_and_is_not_trusted() -> 
     assert "version 1 of CMP" in str(error)
     assert "does not trust the certificate that signed" in error.hint
     assert error.claimed == {PKIFailureInfo.SIGNER_NOT_TRUSTED}
+
+
+def old_error(status: PKIStatus = PKIStatus.REJECTION) -> ErrorMessage:
+    failures = frozenset() if status is PKIStatus.WAITING else frozenset({PKIFailureInfo.SIGNER_NOT_TRUSTED})
+    return ErrorMessage(StatusInfo(status=status, failures=failures))
+
+
+def test_field_old_servers_an_error_in_version_1_is_a_no_by_quirk_if_its_protection_is_good() -> None:
+    ca = lab()
+    device = Device(ca, rules={"quirks": frozenset({ERROR_WITH_PVNO_1})})
+    declined = device.exchange(rewritten(ca, pvno=1, body=old_error()))
+    assert isinstance(declined, Declined)
+    assert declined.failures == {PKIFailureInfo.SIGNER_NOT_TRUSTED}
+    assert declined.notes == ("quirk error-with-pvno-1: the CA reports an error in version 1 of CMP",)
+
+
+def test_field_old_servers_an_unproven_error_in_version_1_stays_a_claim_even_by_quirk() -> None:
+    ca = lab()
+    ca.misbehave(Misbehaviour.ERROR_WITH_PVNO_1, "signerNotTrusted")
+    error = Device(ca, rules={"quirks": frozenset({ERROR_WITH_PVNO_1})}).refuses(ProtectionError)
+    assert error.claimed == {PKIFailureInfo.SIGNER_NOT_TRUSTED}
+
+
+def test_field_old_servers_nothing_but_a_no_is_heard_in_version_1() -> None:
+    ca = lab()
+    quirk = {"quirks": frozenset({ERROR_WITH_PVNO_1})}
+    Device(ca, rules=quirk).refuses(ProtocolViolation, rewritten(ca, pvno=1, body=old_error(PKIStatus.WAITING)))
+    Device(ca, rules=quirk).refuses(ProtocolViolation, rewritten(ca, pvno=1))
 
 
 @AT_SOME_STAGES

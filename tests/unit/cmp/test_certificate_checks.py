@@ -18,6 +18,7 @@ from agent.cmp.failures import PKIFailureInfo, PKIStatus
 from agent.cmp.messages import BodyType
 from agent.cmp.protection import Kind, SignatureProtector
 from agent.cmp.states import State
+from agent.cmp.terms import Learning, Source
 from agent.labca import LabCa, Misbehaviour, certificates, enrollment
 from agent.labca.certificates import EXTENDED_KEY_USAGE, KEY_USAGE, Credential, Plan, authority_extensions, sign
 from agent.labca.encoding import Extension, integer, named_bits, oid, time
@@ -425,7 +426,7 @@ def test_a_certificate_that_counts_as_confirmed_already_is_refused_silently(faul
 
 
 def test_an_answer_that_cannot_be_accepted_teaches_no_anchors_either() -> None:
-    device = Device(lab(), rules={"anchors": ()}, learn_anchors=True)
+    device = Device(lab(), rules={"anchors": ()}, learning=Learning(Source.CA_PUBS))
     device.ca.misbehave(Misbehaviour.WRONG_SUBJECT)
     device.refuses_certificate("subject", PKIFailureInfo.INCORRECT_DATA)
 

@@ -38,6 +38,7 @@ from agent.cmp.messages import BodyType
 from agent.cmp.protection import Kind, MacParameters, MacProtector, ProtectionRules, SignatureProtector
 from agent.cmp.request import by_secret
 from agent.cmp.states import State
+from agent.cmp.terms import Learning, Source
 from agent.cmp.trust import UntrustedPath
 from agent.labca import LabCa, Misbehaviour, certificates
 from agent.labca.certificates import CMC_RA, Credential, Plan
@@ -95,7 +96,7 @@ def with_ca_pubs(*certificates: bytes) -> Callable[[CertRepMessage], CertRepMess
 
 def test_pitfall_2_roots_in_a_signed_answer_are_not_trusted() -> None:
     ca, stranger = lab(), lab()
-    device = Device(ca, by=by_vendor(ca), learn_anchors=True)
+    device = Device(ca, by=by_vendor(ca), learning=Learning(Source.CA_PUBS))
     issued = device.exchange(rewritten(ca, body=with_ca_pubs(stranger.pki.root.certificate)))
     assert isinstance(issued, Issued)
     assert issued.anchors == (ca.pki.root.certificate,)
@@ -104,7 +105,7 @@ def test_pitfall_2_roots_in_a_signed_answer_are_not_trusted() -> None:
 
 def test_pitfall_2_a_certificate_under_a_root_that_only_a_signed_answer_brought_is_refused() -> None:
     ca = lab()
-    device = Device(ca, by=by_vendor(ca), learn_anchors=True)
+    device = Device(ca, by=by_vendor(ca), learning=Learning(Source.CA_PUBS))
     ca.misbehave(Misbehaviour.UNKNOWN_ISSUER)
     device.exchange(rewritten(ca, body=with_ca_pubs(ca.pki.other_root.certificate)))
     device.refuses_certificate("chain", PKIFailureInfo.SIGNER_NOT_TRUSTED)
@@ -112,7 +113,7 @@ def test_pitfall_2_a_certificate_under_a_root_that_only_a_signed_answer_brought_
 
 def test_pitfall_3_roots_in_a_mac_protected_answer_are_trusted_only_if_that_is_wanted() -> None:
     ca = lab()
-    device = Device(ca, rules={"anchors": ()}, learn_anchors=False)
+    device = Device(ca, rules={"anchors": ()}, learning=None)
     device.refuses_certificate("chain", PKIFailureInfo.SIGNER_NOT_TRUSTED)
 
 
@@ -131,7 +132,7 @@ def test_pitfall_3_roots_are_learned_after_every_other_check_and_not_before(
     fault: Misbehaviour, error: type[ProtocolViolation | ProtectionError]
 ) -> None:
     ca = lab()
-    device = Device(ca, rules={"anchors": ()}, learn_anchors=True)
+    device = Device(ca, rules={"anchors": ()}, learning=Learning(Source.CA_PUBS))
     ca.misbehave(fault)
     device.refuses(error)
     assert device.transaction.snapshot()["learned"] == []
@@ -144,7 +145,7 @@ def test_pitfall_3_only_self_signed_ca_certificates_become_anchors() -> None:
     forged = Credential(
         certificates.sign(authority_plan(pki.root.subject, pki.root.key), None, LabKey.generate()), pki.root.key
     )
-    device = Device(ca, rules={"anchors": ()}, learn_anchors=True)
+    device = Device(ca, rules={"anchors": ()}, learning=Learning(Source.CA_PUBS))
     offered = (
         pki.issuing.certificate,
         pki.ra.certificate,
@@ -169,7 +170,13 @@ def authority_plan(subject: bytes, key: LabKey) -> Plan:
 def test_pitfall_3_a_key_update_teaches_no_anchors() -> None:
     ca, stranger = lab(), lab()
     first = enrolled(ca)
-    device = Device(ca, BodyType.KUR, old=first.credential(), by=by_secret(REFERENCE, SECRET, PBM), learn_anchors=True)
+    device = Device(
+        ca,
+        BodyType.KUR,
+        old=first.credential(),
+        by=by_secret(REFERENCE, SECRET, PBM),
+        learning=Learning(Source.CA_PUBS),
+    )
     issued = device.exchange(rewritten(ca, body=with_ca_pubs(stranger.pki.root.certificate)))
     assert isinstance(issued, Issued)
     assert issued.anchors == (ca.pki.root.certificate,)

@@ -18,6 +18,7 @@ from agent.cmp.memory import recall
 from agent.cmp.messages import BodyType, Info
 from agent.cmp.request import Originator, by_certificate
 from agent.cmp.states import State
+from agent.cmp.terms import Learning, Source
 from agent.cmp.trust import UntrustedPath
 from agent.labca import LabCa, Misbehaviour
 from agent.labca.certificates import CMC_RA, end_entity_extensions, plan_for, sign
@@ -267,7 +268,7 @@ def test_names_the_ca_adds_are_remarked() -> None:
 
 def test_anchors_are_learned_from_capubs_of_a_mac_protected_answer_and_kept_with_the_certificate() -> None:
     ca = lab()
-    device = Device(ca, rules={"anchors": ()}, learn_anchors=True)
+    device = Device(ca, rules={"anchors": ()}, learning=Learning(Source.CA_PUBS))
     issued = device.exchange()
     assert isinstance(issued, Issued)
     assert issued.anchors == (ca.pki.root.certificate,)

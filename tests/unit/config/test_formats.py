@@ -57,6 +57,7 @@ ACCEPTED = {
     Format.DURATION: {"30s": "30s", "30": "30", "1.5h": "1.5h", "250ms": "250ms"},
     Format.PERCENT: {"66%": "66%", "0%": "0%", "33.3%": "33.3%"},
     Format.MODE: {"0640": "0640", "600": "600", "0440": "0440"},
+    Format.KEY_HASH: {"AB" * 32: "ab" * 32, "0a:" * 31 + "0A": "0a" * 32},
 }
 
 REFUSED = {
@@ -134,6 +135,7 @@ REFUSED = {
         "0644": "others must not",
         "0040": "its owner must read it",
     },
+    Format.KEY_HASH: {"ab" * 31: "is no SHA-256", "xy" * 32: "is no SHA-256", "sha256:" + "ab" * 32: "is no SHA-256"},
 }
 
 

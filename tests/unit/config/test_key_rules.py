@@ -42,25 +42,32 @@ def test_the_keys_that_can_be_configured_are_those_of_the_profile(profile: Profi
     allowed = PROFILES[profile].keys
     for algorithm in KeyAlgorithm:
         usage = KeyUsage.SIGNATURE if algorithm is not KeyAlgorithm.X25519 else KeyUsage.AGREEMENT
-        said = mistakes(document(f"profile: {profile}", f"key: {{algorithm: {algorithm}, usage: {usage}}}"))
+        said = mistakes(document(f"profile: {profile}", f"key: {{algorithm: {algorithm}, usage: {usage}}}", VENDOR))
         assert bool(said) == (algorithm not in allowed)
-        assert all("identities.ike.key.algorithm: may have 1024 bits only" in line for line in said)
+        about = (
+            "key.algorithm: may have 1024 bits only",
+            "key.algorithm: must be RSA or EC",
+            "key.usage: must be sign",
+        )
+        assert all(line.startswith(tuple(f"identities.ike.{one}" for one in about)) for line in said)
 
 
 @pytest.mark.parametrize("profile", ProfileName)
 def test_the_signatures_that_can_be_configured_are_those_of_the_profile(profile: ProfileName) -> None:
     allowed = PROFILES[profile].signatures
     for signature in SignatureName:
-        said = mistakes(document(f"profile: {profile}\nsignature: {signature}"))
+        said = mistakes(document(f"profile: {profile}\nsignature: {signature}", bootstrap=VENDOR))
         assert bool(said) == (signature not in allowed)
-        assert all("authorities.operator.signature: may be one with MD5, SHA-1 or DSA" in line for line in said)
+        about = ("may be one with MD5, SHA-1 or DSA", "must be of RSA or EC")
+        assert all(line.startswith(tuple(f"authorities.operator.signature: {one}" for one in about)) for line in said)
 
 
 @pytest.mark.parametrize("profile", ProfileName)
 def test_the_first_requests_that_can_be_configured_are_those_of_the_profile(profile: ProfileName) -> None:
     allowed = {one.label for one in PROFILES[profile].requests}
     for request in RequestType:
-        assert bool(mistakes(document(f"profile: {profile}", f"request: {request}"))) == (request not in allowed)
+        said = mistakes(document(f"profile: {profile}", f"request: {request}", VENDOR))
+        assert bool(said) == (request not in allowed)
 
 
 def test_a_refusal_names_what_to_choose_instead() -> None:

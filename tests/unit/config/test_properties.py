@@ -37,6 +37,7 @@ def settings_texts(format_: Format | None) -> st.SearchStrategy[str]:
         Format.DURATION: ["1s", "30s", "10", "5m"],
         Format.PERCENT: ["1%", "12.5%", "20%"],
         Format.MODE: ["0640", "600"],
+        Format.KEY_HASH: ["ab" * 32, "01" * 32],
     }
     if format_ is None:
         return st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=20)

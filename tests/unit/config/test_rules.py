@@ -76,6 +76,29 @@ TOKEN = "tokens: {hsm: {module: /lib/x.so, label: enb, pin: prompt}}"
             "authorities.operator.urls: must not name an address twice",
         ),
         (
+            document("trust-anchors: enrollment\nenrollment-anchors: {source: extra-certs}"),
+            "identities.ike.bootstrap: must be a vendor's certificate, with an ir, when the authority learns its root",
+        ),
+        (
+            document(
+                "trust-anchors: enrollment\nenrollment-anchors: {source: extra-certs}", "request: cr", bootstrap=VENDOR
+            ),
+            "identities.ike.bootstrap: must be a vendor's certificate, with an ir, when the authority learns its root",
+        ),
+        (
+            document("profile: 3gpp-strict"),
+            "identities.ike.bootstrap.shared-secret: must not be used with an authority of profile 3gpp-strict",
+        ),
+        (
+            document("profile: 3gpp-strict", "key: {algorithm: ed25519}", bootstrap=VENDOR),
+            "identities.ike.key.algorithm: must be RSA or EC with an authority of profile 3gpp-strict",
+        ),
+        (
+            document("profile: 3gpp-strict", "key: {algorithm: rsa-3072, usage: encipherment}", bootstrap=VENDOR),
+            "identities.ike.key.usage: must be signature with an authority of profile 3gpp-strict",
+        ),
+        (document(f"pins: [{'ab' * 32}, {'AB' * 32}]"), "authorities.operator.pins: must not name a key twice"),
+        (
             document("quirks: [ignore-key-usage, ignore-key-usage]"),
             "authorities.operator.quirks: must not name a quirk twice",
         ),
@@ -117,6 +140,12 @@ def test_what_cannot_work_together_is_refused(text: str, said: str) -> None:
         document("http: {tls-certificate: both.pem}"),
         document("trust-anchors: enrollment"),
         document("profile: 3gpp", bootstrap=VENDOR),
+        document("profile: 3gpp-strict", bootstrap=VENDOR),
+        document(
+            "trust-anchors: enrollment\n"
+            f"enrollment-anchors: {{source: extra-certs, root-pins: [{'ab' * 32}]}}\npins: [{'cd' * 32}]",
+            bootstrap=VENDOR,
+        ),
         document(identity="key: {store: hsm}", top=TOKEN),
     ],
 )
@@ -133,6 +162,14 @@ def test_what_can_work_together_loads(text: str) -> None:
         (document("mac: {iterations: 999}"), "authorities.operator.mac.iterations: is so low"),
         (document("quirks: [missing-sender-nonce]"), "authorities.operator.quirks: weakens the checks"),
         (document("profile: 3gpp"), "identities.ike.bootstrap.shared-secret: is not what profile 3gpp describes"),
+        (
+            document("trust-anchors: enrollment\nenrollment-anchors: {source: extra-certs}", bootstrap=VENDOR),
+            "authorities.operator.enrollment-anchors.source: believes the root that comes along with the first answer",
+        ),
+        (
+            document("enrollment-anchors: {source: extra-certs}"),
+            "authorities.operator.enrollment-anchors.source: changes nothing beside trust anchors that are named",
+        ),
         (document(identity="renewal: {at: 50%}"), "identities.ike.renewal.at: is sooner than two thirds of the life"),
     ],
 )
@@ -166,7 +203,6 @@ def test_a_configuration_without_identities_is_warned_about() -> None:
         (document(), []),
         (document(identity="request: p10cr\nkey: {existing: factory.key}"), []),
         (document("profile: backhaul"), []),
-        (document("profile: 3gpp"), ["authorities.operator.profile"]),
         (document(identity="key: {algorithm: rsa-2048, usage: encipherment}"), ["identities.ike.key.usage"]),
         (document(bootstrap=VENDOR), []),
         (
