@@ -77,9 +77,18 @@ class RequestType(StrEnum):
 
 
 class RenewalMethod(StrEnum):
-    """How a certificate is renewed: ``kur`` keeps identity and proves it with the old key."""
+    """How a certificate is renewed, and who vouches for it (RFC 9483 4.1)."""
 
     KUR = "kur"
+    CR = "cr"
+    ENROLL = "enroll"
+
+
+class RenewalContents(StrEnum):
+    """Where names and usages of the next certificate come from."""
+
+    CERTIFICATE = "certificate"
+    CONFIGURATION = "configuration"
 
 
 class RenewalKey(StrEnum):
@@ -383,7 +392,20 @@ class BootstrapSettings:
 class RenewalSettings:
     """When and how a certificate is renewed."""
 
-    method: RenewalMethod = setting("message: key update request", default=RenewalMethod.KUR)
+    method: RenewalMethod = setting(
+        "kur: a key update, signed with the present key; cr: a request signed by another identity's certificate, for "
+        "keys that do not sign; enroll: asked for anew, by what the first certificate came by",
+        default=RenewalMethod.KUR,
+    )
+    signer: str | None = setting(
+        "for method cr: the identity of the same authority whose certificate signs", default=None, example="ike"
+    )
+    contents: RenewalContents = setting(
+        "where names and usages come from: from the present certificate, or from this file, for RAs that let a renewal "
+        "change them",
+        default=RenewalContents.CERTIFICATE,
+    )
+    old_cert_id: bool = setting("name the certificate that a kur renews (oldCertID); some RAs refuse it", default=True)
     key: RenewalKey = setting("a new key pair each time, or the same key certified again", default=RenewalKey.NEW)
     at: str = setting(
         "how much of its life a certificate lives before renewal", default="66%", format=Format.PERCENT, bounds=(1, 95)

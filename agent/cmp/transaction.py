@@ -114,6 +114,11 @@ class Transaction:
         return self._memory.state
 
     @property
+    def request(self) -> str:
+        """The name of the request that opens it, for people: ir, kur and so on."""
+        return self._memory.type.label
+
+    @property
     def transaction_id(self) -> bytes:
         """The transactionID, for logs and for the CA's operator."""
         return self._memory.transaction_id

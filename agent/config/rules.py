@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from agent import units
-from agent.config import key_rules
+from agent.config import key_rules, renewal_rules
 from agent.config.findings import choose
 from agent.config.rulebook import Authority, Entry, Identity, Rule, RuleBook, apply
 from agent.settings import (
@@ -20,7 +20,6 @@ from agent.settings import (
     AuthoritySettings,
     HashName,
     HmacName,
-    KeyUsage,
     ProfileName,
     RenewalKey,
     RequestType,
@@ -217,6 +216,7 @@ MISTAKES: Final = RuleBook(
             "must not name anything twice",
             "remove one of the two",
         ),
+        *renewal_rules.MISTAKES,
         *key_rules.IDENTITY_MISTAKES,
     ),
     target=(
@@ -315,6 +315,7 @@ WARNINGS: Final = RuleBook(
             "is sooner than two thirds of the life, and counts as two thirds",
             "write 66% or more",
         ),
+        *renewal_rules.WARNINGS,
         *key_rules.IDENTITY_WARNINGS,
     ),
 )
@@ -324,7 +325,6 @@ _NOT_YET: Final = "is read and checked, but this version does not act on it"
 
 UNSUPPORTED: Final = RuleBook(
     identity=(
-        Rule("key.usage", lambda one: one.own.key.usage != KeyUsage.SIGNATURE, _NOT_YET, "choose signature"),
         Rule("key.store", _in_token, _NOT_YET, "choose software"),
         Rule("key.existing", _existing_in_token, _NOT_YET, "name a PEM file"),
         Rule(

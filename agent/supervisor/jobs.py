@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.contract import Action, Job
 from agent.errors import StateError
-from agent.settings import SOFTWARE
+from agent.settings import SOFTWARE, RenewalMethod
 from agent.store.generations import IdentityStore
 
 if TYPE_CHECKING:
@@ -62,10 +62,14 @@ def _references(identity: IdentitySettings, state_directory: Path, name: str, ac
     if identity.key.existing is not None:
         yield identity.key.existing
     vendor = identity.bootstrap.vendor_certificate
-    if vendor is not None and action is Action.ENROLL:
+    if vendor is not None and (action is Action.ENROLL or identity.renewal.method is RenewalMethod.ENROLL):
         yield vendor.key
     store = IdentityStore(state_directory, name)
     try:
+        if identity.renewal.signer is not None:
+            signer = IdentityStore(state_directory, identity.renewal.signer).current
+            if signer is not None:
+                yield signer.key_reference
         current = store.current
         if current is not None:
             yield current.key_reference

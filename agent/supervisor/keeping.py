@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from agent.contract import Action, Job, Verdict
 from agent.overview import look
 from agent.policy import backoff
+from agent.settings import RenewalMethod
 
 if TYPE_CHECKING:
     from agent.overview import Overview
@@ -67,8 +68,13 @@ def needs_secret(job: Job) -> bool:
         return False
     seen = look(job.state_directory, job.name)
     if seen.open_request is not None and not job.abandon:
-        return seen.open_request == Action.ENROLL.value and seen.open_state != "installing"
-    return job.action is Action.ENROLL and (job.again or not seen.usable)
+        return _by_bootstrap(Action(seen.open_request), job) and seen.open_state != "installing"
+    return _by_bootstrap(job.action, job) and (job.action is Action.RENEW or job.again or not seen.usable)
+
+
+def _by_bootstrap(action: Action, job: Job) -> bool:
+    """Tell whether the bootstrap credential vouches for a request: the first one, and renewals that are made alike."""
+    return action is Action.ENROLL or job.identity.renewal.method is RenewalMethod.ENROLL
 
 
 def _until(moment: str | None, now: datetime) -> float:

@@ -26,7 +26,7 @@ from agent.cmp.transaction import (
     Unacceptable,
     Undecided,
 )
-from agent.contract import Action, Job, Outcome, Verdict
+from agent.contract import Job, Outcome, Verdict
 from agent.errors import StateCorrupt, TransportError
 from agent.events import Event
 from agent.settings import AnchorSource
@@ -127,8 +127,7 @@ class Course:
         return None
 
     def _step(self) -> Outcome | None:
-        request = "kur" if self._job.action is Action.RENEW else self._job.identity.request.value
-        label = _MESSAGES.get(self._transaction.state, request)
+        label = _MESSAGES.get(self._transaction.state, self._transaction.request)
         try:
             event = self._conversation.exchange(label)
         except (TransportError, RemoteError) as error:

@@ -14,7 +14,7 @@ from cryptography import x509
 from agent.cmp import names, profiles
 from agent.cmp.acceptance import DIGITAL_SIGNATURE, Expectation
 from agent.cmp.bodies import CertId
-from agent.cmp.certificates import load
+from agent.cmp.certificates import load, read
 from agent.cmp.errors import MalformedMessage
 from agent.cmp.messages import NULL_DN, BodyType
 from agent.cmp.peer import PeerRules
@@ -24,11 +24,12 @@ from agent.cmp.request import Originator, Wanted, by_certificate, by_secret, wan
 from agent.cmp.terms import Learning, Source
 from agent.contract import Action
 from agent.errors import ConfigurationError, SecretError, StateError
-from agent.settings import KeyUsage
+from agent.settings import KeyUsage, RenewalContents, RenewalMethod
 from agent.store import pem
 from agent.store.atomic import read_bounded
 from agent.store.authorities import AuthorityStore
-from agent.store.credential import file_reference
+from agent.store.credential import REVOKED, file_reference
+from agent.store.generations import IdentityStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,9 +123,15 @@ def make_plan(
             f"{job.name} has no certificate that could be renewed",
             remedy=f"Run 'enrollctl enroll {job.name}' first.",
         )
-    originator = by_current(job, current, keys) if old and current else _by_bootstrap(job, secret, keys, salt)
-    alternatives = [names.alternative_name(one) for one in job.identity.alternative_names]
-    subject = old.subject.public_bytes() if old else names.name_from_text(job.identity.subject)
+    method = job.identity.renewal.method if old else RenewalMethod.ENROLL
+    _demand_signing_key(job, method)
+    type_, originator = _who_asks(job, method, current, keys, lambda: _by_bootstrap(job, secret, keys, salt))
+    copied = old if job.identity.renewal.contents is RenewalContents.CERTIFICATE else None
+    copied = None if method is RenewalMethod.ENROLL else copied
+    subject = copied.subject.public_bytes() if copied else names.name_from_text(job.identity.subject)
+    alternatives = (
+        _alternatives(copied) if copied else [names.alternative_name(one) for one in job.identity.alternative_names]
+    )
 
     learns = job.authority.trust_anchors is None and not anchors
     key_usage = _KEY_USAGE[job.identity.key.usage]
@@ -135,9 +142,10 @@ def make_plan(
         return Expectation(
             public_key=key.public_key,
             subject=names.parse_name(subject),
-            subject_pattern=None if old else job.identity.subject_pattern,
-            alternative_names=frozenset(_alternatives(old) if old else alternatives),
+            subject_pattern=None if copied else job.identity.subject_pattern,
+            alternative_names=frozenset(alternatives),
             key_usage=key_usage,
+            extended_key_usage=_extended_key_usage(copied) if copied else frozenset(),
             anchors=anchors,
             intermediates=_own_chain(current),
             rules=profile.algorithms,
@@ -147,13 +155,13 @@ def make_plan(
         )
 
     return Plan(
-        type=BodyType.KUR if old else BodyType[job.identity.request.value.upper()],
+        type=type_,
         scheme=lambda key: _proving_scheme(job, key),
         proof=proof,
         enveloped=profile.enveloped,
-        subject=subject if old or profile.names_itself else None,
-        extensions=_extensions_again(old) if old else wanted_extensions(alternatives, key_usage),
-        old=CertId(names.directory_name(old.issuer.public_bytes()), old.serial_number) if old else None,
+        subject=subject if method is not RenewalMethod.ENROLL or profile.names_itself else None,
+        extensions=_extensions_again(copied) if copied else wanted_extensions(alternatives, key_usage),
+        old=_old_cert_id(job, method, old),
         originator=originator,
         rules=peer_rules(job, current),
         expectation=expectation,
@@ -164,6 +172,54 @@ def make_plan(
         learning=_learning(job) if learns else None,
         warning=profile.warning,
     )
+
+
+def _who_asks(
+    job: Job,
+    method: RenewalMethod,
+    current: Generation | None,
+    keys: SoftwareKeyStore,
+    by_bootstrap: Callable[[], Originator],
+) -> tuple[BodyType, Originator]:
+    """Return the message to send and who vouches for it: the present key, another identity, or the bootstrap."""
+    if method is RenewalMethod.KUR and current is not None:
+        return BodyType.KUR, by_current(job, current, keys)
+    if method is RenewalMethod.CR:
+        return BodyType.CR, _by_signer(job, keys)
+    return BodyType[job.identity.request.value.upper()], by_bootstrap()
+
+
+def _by_signer(job: Job, keys: SoftwareKeyStore) -> Originator:
+    """Return the other identity that ``renewal.signer`` names (RFC 9483 4.1.2)."""
+    signer = job.identity.renewal.signer
+    if signer is None:
+        raise ConfigurationError(
+            f"{job.name} is renewed by cr, and renewal.signer names nobody to sign it",
+            remedy="Name the identity whose certificate signs in `renewal.signer`.",
+        )
+    other = IdentityStore(job.state_directory, signer).current
+    if other is None or REVOKED in other.marks:
+        raise ConfigurationError(
+            f"{job.name} is renewed by the certificate of {signer}, which has none that could sign",
+            remedy=f"Run 'enrollctl enroll {signer}' first; {job.name} is tried again later.",
+        )
+    return by_current(job, other, keys)
+
+
+def _demand_signing_key(job: Job, method: RenewalMethod) -> None:
+    """A kur is signed with the key of the certificate it renews, which must be certified to sign (RFC 9483 4.1.3)."""
+    if method is RenewalMethod.KUR and job.identity.key.usage is not KeyUsage.SIGNATURE:
+        raise ConfigurationError(
+            f"the key of {job.name} is for {job.identity.key.usage} and cannot sign its own key update",
+            remedy="Set `renewal.method` of the identity to cr, with an identity that signs in `renewal.signer`, or to "
+            "enroll.",
+        )
+
+
+def _old_cert_id(job: Job, method: RenewalMethod, old: x509.Certificate | None) -> CertId | None:
+    if old is None or method is not RenewalMethod.KUR or not job.identity.renewal.old_cert_id:
+        return None
+    return CertId(names.directory_name(old.issuer.public_bytes()), old.serial_number)
 
 
 def peer_rules(job: Job, current: Generation | None) -> PeerRules:
@@ -314,6 +370,10 @@ def _alternatives(old: x509.Certificate) -> list[x509.GeneralName]:
         return list(old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         return []
+
+
+def _extended_key_usage(old: x509.Certificate) -> frozenset[str]:
+    return read(old).extended_key_usage or frozenset()
 
 
 def _extensions_again(old: x509.Certificate) -> bytes | None:

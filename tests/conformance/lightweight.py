@@ -187,6 +187,11 @@ _RULES: Final = Chapter(
         done(
             "oldCertID names the certificate that is renewed; its names and extensions are asked for again",
             "RFC 9483 4.1.3, RFC 4211 6.5",
+            at(
+                "worker/test_renewal",
+                "a_key_update_asks_for_names_and_usages_of_the_old_certificate_and_not_for_key_identifiers",
+                "a_key_update_names_the_certificate_it_renews_unless_the_configuration_says_no",
+            ),
             at("cmp/test_request", "a_request_holds_subject_key_extensions_and_its_proof"),
             at(_MACHINE, "a_key_update_is_signed_with_the_old_certificate_and_brings_another_one"),
         ),

@@ -47,10 +47,10 @@ CHAPTERS: Final = (
                 at(_KINDS, "a_signature_setting_is_for_keys_of_its_kind_only"),
                 at(_BOUNCY_CASTLE, "a_vendor_certificate_of_every_kind_of_key_enrolls"),
             ),
-            partly(
-                "where no subject is suggested, poposkInput names the vendor's identity as sender",
+            done(
+                "without a subject (profile `3gpp-strict`), poposkInput names the vendor's identity as sender",
                 "TS 33.310 9.5.4.2, RFC 4211 4.1",
-                "the protocol does it; no setting asks for it yet",
+                at("worker/test_first_trust", "strict_3gpp_asks_for_no_name_and_says_whose_certificate_signs"),
                 at("cmp/test_possession", "without_a_subject_the_name_and_the_key_are_signed"),
                 at("cmp/test_proving", "the_vendors_name_vouches_for_a_request_without_a_subject"),
                 at("cmp/test_proving", "another_name_does_not_vouch"),
@@ -75,6 +75,15 @@ CHAPTERS: Final = (
                 at("cmp/test_pitfalls", "pitfall_4_a_root_among_extra_certs_is_not_trusted"),
                 at("cmp/test_pitfalls", "pitfall_4_a_signer_who_brings_his_own_root_is_refused"),
                 at("cmp/test_pitfalls", "pitfall_2_roots_in_a_signed_answer_are_not_trusted"),
+            ),
+            done(
+                "with no root installed, that of ip's extraCerts is taken once, by explicit choice, told loudly",
+                "TS 33.310 9.5.4.3",
+                at("cmp/test_learning", "the_root_that_comes_along_with_ip_is_trusted_and_kept"),
+                at("cmp/test_learning", "without_that_choice_a_root_in_extra_certs_proves_nothing"),
+                at("cmp/test_learning", "what_the_first_answer_brought_binds_the_rest_of_the_transaction"),
+                at("worker/test_first_trust", "a_root_taken_on_trust_is_kept_and_told_loudly_and_only_once"),
+                at("worker/test_first_trust", "once_learned_no_other_root_is_taken"),
             ),
             done(
                 "certConf and pkiConf are mandatory: implicit confirmation cannot be configured",

@@ -16,6 +16,8 @@ VENDOR = "vendor-certificate: {certificate: vendor.pem, key: vendor.key}"
 
 
 def document(authority: str = "", identity: str = "", bootstrap: str = SECRET) -> str:
+    if "usage: encipherment" in identity or "usage: agreement" in identity:
+        identity += "\nrenewal: {method: enroll}"  # such a key signs no kur
     return (
         "authorities:\n  operator:\n    urls: [http://ra.example]\n    trust-anchors: [root.pem]\n"
         f"{textwrap.indent(authority, '    ')}\n"

@@ -40,6 +40,7 @@ def refused(text: str) -> list[str]:
 
 
 VENDOR = "vendor-certificate: {certificate: vendor.pem, key: vendor.key}"
+SIGNER = "  sign: {authority: operator, subject: CN=sign, bootstrap: {shared-secret: {reference: b, secret: prompt}}}"
 TOKEN = "tokens: {hsm: {module: /lib/x.so, label: enb, pin: prompt}}"
 
 
@@ -94,8 +95,28 @@ TOKEN = "tokens: {hsm: {module: /lib/x.so, label: enb, pin: prompt}}"
             "identities.ike.key.algorithm: must be RSA or EC with an authority of profile 3gpp-strict",
         ),
         (
-            document("profile: 3gpp-strict", "key: {algorithm: rsa-3072, usage: encipherment}", bootstrap=VENDOR),
+            document(
+                "profile: 3gpp-strict",
+                "key: {algorithm: rsa-3072, usage: encipherment}\nrenewal: {method: enroll}",
+                bootstrap=VENDOR,
+            ),
             "identities.ike.key.usage: must be signature with an authority of profile 3gpp-strict",
+        ),
+        (
+            document(identity="key: {algorithm: rsa-3072, usage: encipherment}"),
+            "identities.ike.renewal.method: must not be kur for a key that does not sign",
+        ),
+        (
+            document("profile: 3gpp", "renewal: {method: cr, signer: sign}", bootstrap=VENDOR, top=SIGNER),
+            "identities.ike.renewal.method: must not be cr with an authority of profile 3gpp",
+        ),
+        (
+            document(identity="renewal: {method: cr}"),
+            "must be another identity of the same authority, with a key that signs (add one, or choose method enroll)",
+        ),
+        (
+            document(identity="renewal: {method: cr, signer: sing}", top=SIGNER),
+            "must be another identity of the same authority, with a key that signs (did you mean sign?)",
         ),
         (document(f"pins: [{'ab' * 32}, {'AB' * 32}]"), "authorities.operator.pins: must not name a key twice"),
         (
@@ -167,6 +188,10 @@ def test_what_can_work_together_loads(text: str) -> None:
             "authorities.operator.enrollment-anchors.source: believes the root that comes along with the first answer",
         ),
         (
+            document(identity="renewal: {method: enroll}"),
+            "identities.ike.renewal.method: takes a new one-time secret for each renewal",
+        ),
+        (
             document("enrollment-anchors: {source: extra-certs}"),
             "authorities.operator.enrollment-anchors.source: changes nothing beside trust anchors that are named",
         ),
@@ -203,7 +228,6 @@ def test_a_configuration_without_identities_is_warned_about() -> None:
         (document(), []),
         (document(identity="request: p10cr\nkey: {existing: factory.key}"), []),
         (document("profile: backhaul"), []),
-        (document(identity="key: {algorithm: rsa-2048, usage: encipherment}"), ["identities.ike.key.usage"]),
         (document(bootstrap=VENDOR), []),
         (
             document(bootstrap=VENDOR.replace("vendor.key", "'pkcs11:token=a'")),
