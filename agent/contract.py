@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from agent.settings import AuthoritySettings, IdentitySettings, TokenSettings
+from agent.settings import AuthoritySettings, IdentitySettings, RecordingSettings, TokenSettings
 
 VERSION = 1
 
@@ -96,6 +96,8 @@ class Job:
     """Enroll even though a valid certificate is installed."""
     reason: str = "unspecified"
     """Why a certificate is revoked, by the name of its CRLReason (RFC 5280 5.3.1)."""
+    recording: RecordingSettings = field(default_factory=RecordingSettings)
+    """Which messages are kept for a support bundle."""
     abandon: bool = False
     """Give up an open request instead of going on with it."""
 

@@ -498,6 +498,18 @@ class IdentitySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingSettings:
+    """Messages kept for a support bundle (``enrollctl capture``), without what a secret made in them."""
+
+    transactions: int = setting(
+        "how many of the last transactions of each identity are kept; 0 keeps none", default=0, bounds=(0, 100)
+    )
+    maximum: int = setting(
+        "octets that the kept messages of one identity may take", default=1_048_576, bounds=(16_384, 67_108_864)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What enrolld does: one file for all of it."""
 
@@ -506,6 +518,7 @@ class Settings:
     authorities: dict[str, AuthoritySettings] = setting("CAs and RAs, by name", example="operator")
     identities: dict[str, IdentitySettings] = setting("certificates to keep alive, by name", example="ike")
     tokens: dict[str, TokenSettings] = setting("PKCS#11 tokens, by name", factory=dict, example="hsm")
+    recording: RecordingSettings = setting("messages kept for a support bundle", factory=RecordingSettings)
 
 
 EXACTLY_ONE: Final[frozenset[type]] = frozenset({BootstrapSettings, DeployTarget})

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "status": ("agent.cli.status", "show every identity: state, expiry, what happens next"),
     "doctor": ("agent.cli.doctor", "check everything an enrollment rests on"),
     "explain": ("agent.cli.explain", "say what a word on the screen or in the journal means"),
+    "capture": ("agent.cli.capture", "write a support bundle without secrets"),
     "refresh": ("agent.cli.refresh", "ask the CA for its certificates and a new root"),
     "revoke": ("agent.cli.revoke", "have the CA revoke the certificate in use"),
     "rollback": ("agent.cli.rollback", "go back to the previous credential that is still valid"),

@@ -28,6 +28,7 @@ def job_for(settings: Settings, name: str, action: Action, **details: Any) -> Jo
         identity=identity,
         authority=settings.authorities[identity.authority],
         state_directory=settings.state_directory,
+        recording=settings.recording,
         tokens=tokens_for(identity, settings.tokens, settings.state_directory, name, action),
         **details,
     )

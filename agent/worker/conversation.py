@@ -10,6 +10,7 @@ from agent.cmp.states import State
 from agent.cmp.transaction import Undecided
 from agent.errors import ServerBusy, TransportError
 from agent.events import Event
+from agent.worker.recording import Recorder
 from agent.worker.words import short_wait
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Conversation:
         self._environment = environment
         self._tell = reporter.tell
         self._save = save
+        self._recorder = Recorder(job, transaction.transaction_id, reporter)
         self._patience_ends = environment.monotonic() + job.patience
 
     def exchange(self, label: str) -> CmpEvent:
@@ -82,7 +84,9 @@ class Conversation:
         self._save()
         label = _LABELS.get(self._transaction.state, label)
         self._tell(Event.SENT, {"CMP_MESSAGE": label}, message=label)
+        self._recorder.sent(octets)
         answer = self._post(octets)
+        self._recorder.received(answer.body)
         event = self._transaction.receive(answer.body, self._environment.judging_time)
         wait = self._time_to_wait(event) if isinstance(event, Undecided) else 0.0
         self._save()
