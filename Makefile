@@ -3,9 +3,11 @@
 BIN := .venv/bin
 # The tests of one file run one after another, files side by side.
 JOBS ?= $(shell nproc)
+# Seconds that `make fuzz` spends on each target.
+TIME ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test check format bench simulation test-versions lock clean
+.PHONY: help setup setup-test demo test check format fuzz bench simulation test-versions lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +33,9 @@ check: setup-test ## Lint, check types and import rules
 format: setup-test ## Put the code into its form
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+fuzz: setup-test ## Fuzz everything that reads octets, TIME=60 seconds each; ARGS="message http" picks some
+	@$(BIN)/python -m tests.fuzz --seconds=$(TIME) $(ARGS)
 
 bench: setup-test ## Run the benchmarks
 	@set -- tests/benchmarks/*.py; \
