@@ -1,15 +1,17 @@
-"""Events into the systemd journal, with their MESSAGE_ID and fields; silently absent where there is no journald.
+"""Events into the systemd journal with their fields, and onto standard error in the same words.
 
-The journal is written through systemd-python. Whoever reports has shown the same sentence to the person or on standard
-error already, so a machine without journald loses nothing but the fields.
+systemd-python's C module is used directly: its Python layer costs the resident program 3 MiB (``logging``, ``uuid``).
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
-from agent.events import EVENTS, Event
+from agent.events import EVENTS, Event, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,16 @@ def available() -> bool:
     return SOCKET.exists()
 
 
+def leads_to_journal(stream: IO[str]) -> bool:
+    """Tell whether what is written to ``stream`` ends up in the journal (JOURNAL_STREAM, systemd.exec(5))."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or no file at all
+        return False
+    return (device, inode) == (str(status.st_dev), str(status.st_ino))
+
+
 def send(event: Event, text: str, fields: Mapping[str, str]) -> bool:
     """Write ``event`` with its sentence and upper-case ``fields``; return whether it went out.
 
@@ -29,13 +41,44 @@ def send(event: Event, text: str, fields: Mapping[str, str]) -> bool:
     """
     if not available():
         return False
-    from systemd import journal  # noqa: PLC0415 - a C extension, not needed where there is no journald
+    from systemd import _journal  # noqa: PLC0415 - a C extension, not needed where there is no journald
 
     rule = EVENTS[event]
+    entry = {
+        "MESSAGE": _line(text, fields),
+        "MESSAGE_ID": rule.message_id,
+        "PRIORITY": str(int(rule.priority)),
+        "SYSLOG_IDENTIFIER": "enrolld",
+        **fields,
+    }
     try:
-        journal.send(
-            text, MESSAGE_ID=rule.message_id, PRIORITY=str(int(rule.priority)), SYSLOG_IDENTIFIER="enrolld", **fields
-        )
+        _journal.sendv(*(f"{name}={value}".encode(errors="replace") for name, value in entry.items()))
     except OSError:
         return False
     return True
+
+
+def report(event: Event, fields: Mapping[str, str] | None = None, /, **words: str) -> None:
+    """Report ``event`` to the journal, and on standard error unless that is the journal too."""
+    text, fields = sentence(event, words), fields or {}
+    if not (send(event, text, fields) and leads_to_journal(sys.stderr)):
+        _write(text, fields)
+
+
+def repeat(text: str, fields: Mapping[str, str]) -> None:
+    """Show on standard error what another process of ours has sent to the journal, unless it would be there twice."""
+    if not (available() and leads_to_journal(sys.stderr)):
+        _write(text, fields)
+
+
+def _line(text: str, fields: Mapping[str, str]) -> str:
+    return f"{fields['IDENTITY']}: {text}" if "IDENTITY" in fields else text
+
+
+def _write(text: str, fields: Mapping[str, str]) -> None:
+    lines = [_line(text, fields)]
+    if fields.get("REMEDY"):
+        lines.append(_line(f"what to do: {fields['REMEDY']}", fields))
+    with suppress(OSError, ValueError):  # nobody reads it any more
+        sys.stderr.write("".join(f"enrolld: {line}\n" for line in lines))
+        sys.stderr.flush()

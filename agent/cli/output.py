@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+from agent import journal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -224,16 +226,6 @@ def _cut(cell: str, size: int) -> str:
     return cell if len(cell) <= size else f"{cell[: size - 3]}..."
 
 
-def journalled(stream: Any) -> bool:
-    """Tell whether what is written to ``stream`` ends up in the journal (JOURNAL_STREAM, systemd.exec(5))."""
-    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
-    try:
-        status = os.fstat(stream.fileno())
-    except (OSError, ValueError):  # closed, or no file at all
-        return False
-    return (device, inode) == (str(status.st_dev), str(status.st_ino))
-
-
 class Steps:
     """Shows the steps of a job as they happen: a moving line on a terminal, plain lines with the time elsewhere."""
 
@@ -261,7 +253,7 @@ class Steps:
 
         Where standard error goes to the journal, the worker has written the step there already, with its fields.
         """
-        if journalled(sys.stderr):
+        if journal.leads_to_journal(sys.stderr):
             return
         line = f"{datetime.now().astimezone():%H:%M:%S} {self._name}: {harmless(text)}"
         with suppress(BrokenPipeError):

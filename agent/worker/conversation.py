@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from agent.cmp.errors import RemoteError
+from agent.cmp.failures import PKIStatus
 from agent.cmp.states import State
 from agent.cmp.transaction import Undecided
 from agent.errors import ServerBusy, TransportError
 from agent.events import Event
 from agent.worker.recording import Recorder
-from agent.worker.words import short_wait
+from agent.worker.words import next_step, short_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +95,8 @@ class Conversation:
             self._tell(Event.NOTE, note=note)
         if isinstance(event, Undecided):
             reason = f" ({event.reason})" if event.reason else ""
-            self._tell(Event.PENDING, {"NEXT_ACTION": "ask the CA again"}, reason=reason, wait=short_wait(wait))
+            fields = {"CMP_STATUS": PKIStatus.WAITING.label} | self._asking_again(wait)
+            self._tell(Event.PENDING, fields, reason=reason, wait=short_wait(wait))
         return event
 
     def give_up(self) -> None:
@@ -113,11 +115,15 @@ class Conversation:
                 return self._client.exchange(octets)
             except ServerBusy as busy:
                 if self._patient_for(busy.retry_after):
-                    self._tell(Event.BUSY, wait=short_wait(busy.retry_after))
+                    fields = self._asking_again(busy.retry_after)
+                    self._tell(Event.BUSY, fields, wait=short_wait(busy.retry_after))
                     self._pause(busy.retry_after)
                     if not self._environment.interrupted():
                         continue
                 raise
+
+    def _asking_again(self, wait: float) -> dict[str, str]:
+        return next_step("ask the CA again", self._environment.now() + timedelta(seconds=wait))
 
     def _time_to_wait(self, event: Undecided) -> float:
         """Bound the CA's word on when to ask again, and hold the transaction to it."""

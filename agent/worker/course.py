@@ -251,7 +251,9 @@ class Course:
                 "the certificate was confirmed, but it is not on disk",
                 remedy=f"Run 'enrollctl enroll {self._job.name} --start-over'; it may need a new secret.",
             )
-        return install(self._store, self._generation, self._reporter, confirmed=True)
+        return install(
+            self._job, self._store, self._generation, self._reporter, now=self._environment.judging_time, confirmed=True
+        )
 
     # --- no -----------------------------------------------------------------------------------------------------
 
@@ -301,7 +303,9 @@ class Course:
         if generation is not None and self._told_before and self._nothing_better():
             serial = f"{read(load(generation.certificate)).certificate.serial_number:x}"
             self._tell(Event.UNCONFIRMED, {"CERTIFICATE_SERIAL": serial}, serial=serial, reason=said)
-            return install(self._store, generation, self._reporter, confirmed=False)
+            return install(
+                self._job, self._store, generation, self._reporter, now=self._environment.judging_time, confirmed=False
+            )
         self._store.transaction.clear()
         return Outcome(
             verdict=Verdict.REJECTED,

@@ -62,7 +62,10 @@ def perform(
         outcome = verdicts.outcome_of(error, by_secret=secret is not None)
     if outcome.verdict not in {Verdict.ISSUED, Verdict.UNCHANGED, Verdict.DONE, Verdict.WAITING}:
         reporter.tell(
-            Event.FAILED, {"REMEDY": outcome.remedy}, verdict=outcome.verdict.replace("-", " "), reason=outcome.text
+            Event.FAILED,
+            outcome.fields | {"VERDICT": outcome.verdict.value, "REMEDY": outcome.remedy},
+            verdict=outcome.verdict.replace("-", " "),
+            reason=outcome.text,
         )
     return outcome
 
@@ -117,7 +120,14 @@ class _Work:
             self._job = replace(self._job, action=opened.action)
             generation = opened.find_generation(self._store)
             if opened.memory.state is State.CONFIRMED and generation is not None:
-                return install(self._store, generation, self._reporter, confirmed=True)
+                return install(
+                    self._job,
+                    self._store,
+                    generation,
+                    self._reporter,
+                    now=self._environment.judging_time,
+                    confirmed=True,
+                )
         current = self._current()
         if not isinstance(opened, OpenRequest) and self._job.action is Action.ENROLL and not self._job.again:
             facts = read(load(current.certificate)) if current else None
@@ -203,6 +213,7 @@ class _Work:
             return
         self._tell(
             Event.STARTED,
+            {"CMP_MESSAGE": plan.type.label},
             authority=self._job.identity.authority,
             message=plan.type.label,
             subject=self._job.identity.subject,

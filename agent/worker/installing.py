@@ -8,20 +8,26 @@ from agent.cmp.certificates import load, read
 from agent.contract import Outcome, Verdict
 from agent.errors import StateError
 from agent.events import Event, sentence
+from agent.overview import renewal_plan
 from agent.store.credential import CONFIRMED
-from agent.worker.words import certificate_fields, certificate_words
+from agent.worker.words import certificate_fields, certificate_words, next_step
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agent.contract import Job
     from agent.store.generations import Generation, IdentityStore
     from agent.worker.reporting import Reporter
 
 KEPT_GENERATIONS: Final = 3
 
 
-def install(store: IdentityStore, generation: Generation, reporter: Reporter, *, confirmed: bool) -> Outcome:
+def install(
+    job: Job, store: IdentityStore, generation: Generation, reporter: Reporter, *, now: datetime, confirmed: bool
+) -> Outcome:
     """Switch to ``generation``; after a crash anywhere in here the same call is the way on.
 
-    ``confirmed``: the CA knows that we accepted the certificate.
+    ``now``: the time to judge by. ``confirmed``: the CA knows that we accepted the certificate.
 
     Raises:
         StateError: when the disk does not let us; the credential in use is the old one or the new one, whole.
@@ -36,7 +42,8 @@ def install(store: IdentityStore, generation: Generation, reporter: Reporter, *,
         reporter.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"old credentials could not be removed: {error}")
     facts = read(load(generation.certificate))
     words, fields = certificate_words(facts), certificate_fields(facts)
-    reporter.tell(Event.INSTALLED, fields, **words)
+    plan = renewal_plan(generation.description, job.name, job.identity, now=now, last_issuance=now)
+    reporter.tell(Event.INSTALLED, fields | next_step("renew", plan.due), **words)
     return Outcome(
         verdict=Verdict.ISSUED,
         text=sentence(Event.INSTALLED, words),

@@ -56,3 +56,8 @@ def certificate_fields(facts: Facts) -> dict[str, str]:
         "CERTIFICATE_SERIAL": f"{facts.certificate.serial_number:x}",
         "CERTIFICATE_NOT_AFTER": facts.not_after.isoformat(),
     }
+
+
+def next_step(action: str, at: datetime) -> dict[str, str]:
+    """Return the journal fields of an event that says what happens next."""
+    return {"NEXT_ACTION": action, "NEXT_ACTION_AT": at.isoformat(timespec="seconds")}

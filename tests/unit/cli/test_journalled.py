@@ -6,25 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from agent import journal
 from agent.cli import output
 
 
 def test_steps_are_not_written_twice_where_standard_error_goes_to_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = tmp_path / "journal"
-    with journal.open("w") as stream, output.Steps("ike") as steps:
+    place = tmp_path / "journal"
+    with place.open("w") as stream, output.Steps("ike") as steps:
         status = os.fstat(stream.fileno())
         monkeypatch.setattr(sys, "stderr", stream)
         steps.step("shown, as this is not the journal")
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
         steps.step("left to the worker, who wrote it with its fields")
-    assert "shown, as this" in journal.read_text()
-    assert "left to the worker" not in journal.read_text()
+    assert "shown, as this" in place.read_text()
+    assert "left to the worker" not in place.read_text()
 
 
 @pytest.mark.parametrize("value", ["", "8:1", "nonsense"])
 def test_another_stream_is_not_taken_for_the_journal(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", value)
     with Path(os.devnull).open("w") as stream:
-        assert not output.journalled(stream)
+        assert not journal.leads_to_journal(stream)

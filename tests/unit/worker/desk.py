@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.contract import Action, Job, Outcome
-from agent.events import Event
+from agent.events import EVENTS, Event
 from agent.labca import LabCa
 from agent.settings import AuthoritySettings, BootstrapSettings, IdentitySettings, MacSettings, SharedSecretSettings
 from agent.store.generations import Generation, IdentityStore
@@ -35,6 +35,8 @@ class Ear(Reporter):
         self._on_event = on_event
 
     def tell(self, event: Event, fields: Any = None, **words: str) -> None:
+        missing = EVENTS[event].fields - (self._fields | (fields or {})).keys()
+        assert not missing, f"{event} is reported without {missing}"
         self._on_event(event.value)
         super().tell(event, fields, **words)
 
