@@ -26,6 +26,7 @@ class Action(StrEnum):
     REFRESH = "refresh"
     PROBE = "probe"
     """Ask the CA something harmless: nothing is locked, kept or written down (``enrollctl doctor``)."""
+    DEPLOY = "deploy"
 
 
 class Verdict(StrEnum):
@@ -35,6 +36,7 @@ class Verdict(StrEnum):
     UNCHANGED = "unchanged"
     DONE = "done"
     WAITING = "waiting"
+    DEPLOYING = "deploying"
     REJECTED = "rejected"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
@@ -69,6 +71,7 @@ VERDICTS: dict[Verdict, VerdictRule] = {
     Verdict.REJECTED: VerdictRule(7, 1, "the CA said no"),
     Verdict.REFUSED: VerdictRule(8, 1, "the answer was not acceptable, nothing of it was trusted"),
     Verdict.UNREACHABLE: VerdictRule(9, 1, "no address of the CA answered"),
+    Verdict.DEPLOYING: VerdictRule(12, 1, "the certificate is installed, but a consumer does not use it yet"),
     Verdict.CRASHED: VerdictRule(None, 1, "the worker died"),
     Verdict.TIMED_OUT: VerdictRule(None, 1, "the worker took too long and was ended"),
 }
@@ -93,7 +96,7 @@ class Job:
     patience: float = 0.0
     """Seconds the worker may itself sit out while the CA is undecided or busy; past that it ends with ``waiting``."""
     again: bool = False
-    """Enroll even though a valid certificate is installed."""
+    """Enroll even though a valid certificate is installed; deploy even though the next attempt is not due."""
     reason: str = "unspecified"
     """Why a certificate is revoked, by the name of its CRLReason (RFC 5280 5.3.1)."""
     recording: RecordingSettings = field(default_factory=RecordingSettings)

@@ -10,10 +10,14 @@
     ├── StructureError             a document between our programs is not what it should be (agent.structure)
     ├── SecretError                the one-time secret is missing or unreadable
     │   └── PinError               so is the PIN of a token
-    └── TransportError             no CMP message came back
-        ├── Unreachable            no connection, or it broke before an answer
-        ├── ServerBusy             503: the server says when to come again
-        └── NotCmp                 something answered, but not with CMP (HTML, empty, too large ...)
+    ├── TransportError             no CMP message came back
+    │   ├── Unreachable            no connection, or it broke before an answer
+    │   ├── ServerBusy             503: the server says when to come again
+    │   └── NotCmp                 something answered, but not with CMP (HTML, empty, too large ...)
+    └── DeployError                a consumer does not use the credential yet
+        ├── ConsumerUnavailable    it cannot be asked: not running, not permitted
+        ├── ConsumerUnproven       it has the credential, but nothing has shown that it works
+        └── ConsumerRefused        it, or whoever it talks to, said no to this credential
 
 The protocol has its own tree in ``agent.cmp.errors`` and the keys theirs in ``hsm.errors``; both know
 nothing of this one. All three share ``str(error)`` (what) and ``error.remedy`` (what next).
@@ -87,3 +91,19 @@ class ServerBusy(TransportError):
 
 class NotCmp(TransportError):
     """Something answered, but not with a CMP message (RFC 9811 section 3)."""
+
+
+class DeployError(AgentError):
+    """A consumer does not use the credential yet; deployment is tried again, and the credential itself is sound."""
+
+
+class ConsumerUnavailable(DeployError):
+    """The consumer cannot be reached or written to: it is not running, or this user may not."""
+
+
+class ConsumerUnproven(DeployError):
+    """The consumer holds the credential, but whoever would have to accept it did not answer."""
+
+
+class ConsumerRefused(DeployError):
+    """The consumer, or its peer, said no to this very credential: another one may work, this one will not."""

@@ -21,6 +21,7 @@ FIELDS: Final[dict[str, str]] = {
     "CMP_FAIL_INFO": "why it said no (PKIFailureInfo), separated by commas",
     "CERTIFICATE_SERIAL": "serial number in hexadecimal",
     "CERTIFICATE_NOT_AFTER": "end of validity (ISO 8601, UTC)",
+    "CONSUMER": "who is to use the certificate, as strongswan /run/charon.vici",
     "VERDICT": "how a job ended: unreachable, rejected, needs-secret ...",
     "NEXT_ACTION": "what happens next",
     "NEXT_ACTION_AT": "when (ISO 8601, UTC)",
@@ -61,6 +62,10 @@ class Event(StrEnum):
     ROOT_TAKEN_ON_TRUST = "root-taken-on-trust"
     ROOT_ADDED = "root-added"
     ROOT_REFUSED = "root-refused"
+    DEPLOYED = "deployed"
+    DEPLOY_FAILED = "deploy-failed"
+    ROLLED_BACK = "rolled-back"
+    CONSUMER_SAID = "consumer-said"
     UNCHANGED = "unchanged"
     FAILED = "failed"
     READY = "ready"
@@ -281,6 +286,45 @@ EVENTS: Final[dict[Event, EventRule]] = {
         "replace the operator.",
         "Ask the operator of @AUTHORITY@ before you add it to trust-anchors by hand.",
         frozenset({"REMEDY"}),
+    ),
+    Event.DEPLOYED: EventRule(
+        "2a949efab4a84836949917764eea73c4",
+        Priority.NOTICE,
+        "@CONSUMER@ uses the new certificate of @IDENTITY@",
+        "in use: serial {serial} at {target}; {proof}",
+        "The consumer confirmed that it uses this certificate and its key.",
+        "Nothing.",
+        frozenset({"CERTIFICATE_SERIAL", "CONSUMER"}),
+    ),
+    Event.DEPLOY_FAILED: EventRule(
+        "2bb3e0f74e874741a085a6962786cfbc",
+        Priority.ERROR,
+        "@CONSUMER@ does not use the certificate of @IDENTITY@ yet",
+        "not in use yet: serial {serial} at {target}: {reason}; trying again in {wait}",
+        "The certificate is here, but a consumer did not confirm that it uses it. It goes on with what it had, and "
+        "deployment is tried again by itself; 'enrollctl deploy @IDENTITY@' tries at once.",
+        "@REMEDY@",
+        frozenset({"CERTIFICATE_SERIAL", "CONSUMER", "REMEDY"}),
+    ),
+    Event.ROLLED_BACK: EventRule(
+        "9577a1c0d9114250bc0c23e61c9d2eb6",
+        Priority.ERROR,
+        "@IDENTITY@ went back to its previous certificate, because @CONSUMER@ refused the new one",
+        "rolled back to serial {serial}, because {target} refused the new certificate: {reason}; trying that one "
+        "again in {wait}",
+        "A consumer, or whoever it talks to, refused the new certificate, and on-failure says to go back. The previous "
+        "credential is still valid, and every consumer has it again. The new one is kept and tried again by itself; "
+        "'enrollctl deploy @IDENTITY@' tries at once.",
+        "@REMEDY@",
+        frozenset({"CERTIFICATE_SERIAL", "CONSUMER", "REMEDY"}),
+    ),
+    Event.CONSUMER_SAID: EventRule(
+        "e581e7c9a19d43bb850d43ef9eda921f",
+        Priority.INFO,
+        "On the way to a consumer of @IDENTITY@",
+        "{text}",
+        "A remark while the certificate was brought to a consumer, or a line that a configured command wrote.",
+        "Nothing, unless the line itself says so.",
     ),
     Event.UNCHANGED: EventRule(
         "eb913ee38a7148d08fa962eb972c163a",

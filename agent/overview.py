@@ -9,26 +9,43 @@ from typing import TYPE_CHECKING, Any, Final
 from agent import RELEASED, units
 from agent.cmp.states import State
 from agent.errors import StateCorrupt
-from agent.policy import clock, renewal
+from agent.policy import clock, deployment, renewal
 from agent.policy.renewal import CertificateState
 from agent.store.credential import REVOKED
+from agent.store.deployment import DeploymentFile, labels
 from agent.store.faults import reported
-from agent.store.generations import IdentityStore
+from agent.store.generations import Generation, IdentityStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from agent.settings import IdentitySettings
+    from agent.store.deployment import DeploymentRecord
     from agent.store.state import IdentityState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """One consumer of the credential: what it confirmed last, and what is in the way."""
+
+    target: str
+    """What it is called, as ``strongswan /run/charon.vici``."""
+    generation: int | None = None
+    since: str | None = None
+    error: str | None = None
+    """Why it does not use the present generation; None when it does."""
+    remedy: str | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """One identity at a glance. Times are ISO 8601 in UTC; None where there is nothing to say.
 
-    ``state`` is one of: unenrolled, valid, due, expiring, expired, not-yet-valid, revoked, damaged; where nothing valid
-    is installed also ``open_state``, or the verdict of the last attempt (rejected, unreachable, needs-secret ...).
+    ``state`` is one of: unenrolled, deploying, valid, due, expiring, expired, not-yet-valid, revoked, damaged; where
+    nothing valid is installed also ``open_state``, or the verdict of the last attempt (rejected, unreachable,
+    needs-secret ...). ``deploying``: all is well but for a consumer that does not use the certificate yet.
     """
 
     name: str
@@ -52,6 +69,12 @@ class Overview:
     next_action_at: str | None = None
     usable: bool = False
     """Whether a certificate is installed that is valid now, as far as the clock can tell."""
+    consumers: tuple[Consumer, ...] = ()
+    """Who is to use it, in the order of the configuration."""
+    held_back: int | None = None
+    """A newer generation that a consumer refused, for which the present one was brought back."""
+    deploy_at: str | None = None
+    """When a consumer is brought the credential, or asked whether it still has it, next."""
 
 
 def look(
@@ -72,13 +95,17 @@ def look(
     _take_history(history, facts)
     certificate = _certificate(store, settings, now, history.last_success, facts)
     request = _open_request(store, facts)
-    if certificate in _GOOD:
+    if isinstance(certificate, CertificateState) and certificate in _GOOD:
         state = str(certificate)
+        if settings is not None and settings.deploy:
+            state = _deployment(store, settings, certificate, now, facts)
     else:
         failed = history.last_error.verdict if history.last_error else None
         state = str(request or certificate or failed or "unenrolled")
     return Overview(state=state, **facts)
 
+
+DEPLOYING: Final = "deploying"
 
 _GOOD: Final = (CertificateState.VALID, CertificateState.DUE, CertificateState.EXPIRING)
 
@@ -173,6 +200,62 @@ def _certificate(
     if state in _GOOD:
         facts["next_action"], facts["next_action_at"] = "renew", plan.due.isoformat()
     return state
+
+
+def _deployment(
+    store: IdentityStore,
+    settings: IdentitySettings,
+    certificate: CertificateState,
+    now: datetime,
+    facts: dict[str, Any],
+) -> str:
+    """Say who uses the credential; return the state, which is ``deploying`` when somebody lacks it.
+
+    A renewal that is due comes first, unless the certificate it brought last time is held back: what is needed then is
+    not one more, but that this one be accepted.
+    """
+    record = DeploymentFile(store.directory).load()
+    number = facts["generation"]
+    held = next((one for one in store.generations if one.number == record.held_back), None)
+    names = labels(settings.deploy)
+    facts["consumers"] = tuple(_consumer(name, record, number, held=held is not None) for name in names)
+    facts["held_back"] = held.number if held else None
+    times = [_not_absurd(record.of(name).next_at, settings, now) for name in names]
+    times += [_not_absurd(record.held_until, settings, now)] if held else []
+    facts["deploy_at"] = min(times).isoformat()
+    lacking = [one for one in facts["consumers"] if one.error]
+    renewable = certificate if held is None else _state_of(held, store.name, settings, now)
+    if not lacking or renewable is not CertificateState.VALID:
+        return str(certificate)
+    facts.update(last_error=f"{lacking[0].target}: {lacking[0].error}", remedy=lacking[0].remedy)
+    facts.update(failed_at=record.of(lacking[0].target).failed_at)
+    facts.update(next_action="deploy", next_action_at=facts["deploy_at"])
+    return DEPLOYING
+
+
+def _consumer(name: str, record: DeploymentRecord, number: int, *, held: bool) -> Consumer:
+    one = record.of(name)
+    known: dict[str, Any] = {"target": name, "generation": one.generation, "since": one.since}
+    if held and name == record.held_by:
+        return Consumer(**known, error=record.held_error, remedy=record.held_remedy, attempts=record.held_attempts)
+    if one.generation == number and not one.error:
+        return Consumer(**known)
+    error, remedy = one.error or "it is still to be brought there", one.remedy or "Nothing: it is done by itself."
+    return Consumer(**known, error=error, remedy=remedy, attempts=one.attempts)
+
+
+def _state_of(generation: Generation, name: str, settings: IdentitySettings, now: datetime) -> CertificateState | None:
+    try:
+        return renewal_plan(generation.description, name, settings, now=now, last_issuance=None).state(now)
+    except (StateCorrupt, KeyError, ValueError):  # it cannot be brought forward: as if it were not there
+        return None
+
+
+def _not_absurd(at: str | None, settings: IdentitySettings, now: datetime) -> datetime:
+    """Return when something is due; at once for a moment so far ahead that the clock was wrong when it was written."""
+    due = now if at is None else datetime.fromisoformat(at)
+    longest = max(deployment.LONGEST, settings.deploy_check)
+    return now if (due - now).total_seconds() > longest else due
 
 
 def _open_request(store: IdentityStore, facts: dict[str, Any]) -> str | None:

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "capture": ("agent.cli.capture", "write a support bundle without secrets"),
     "refresh": ("agent.cli.refresh", "ask the CA for its certificates and a new root"),
     "revoke": ("agent.cli.revoke", "have the CA revoke the certificate in use"),
+    "deploy": ("agent.cli.deploy", "bring the credential to its consumers now"),
     "rollback": ("agent.cli.rollback", "go back to the previous credential that is still valid"),
     "decode": ("agent.cli.decode", "show any CMP message in words"),
     "config": ("agent.cli.config_check", "check the configuration"),

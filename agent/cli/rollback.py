@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent import structure
 from agent.cli import output
-from agent.cli.jobs import chosen, json_option
+from agent.cli.jobs import chosen, json_option, run_job
 from agent.config import load
+from agent.contract import VERDICTS, Action, Verdict
 from agent.errors import StateCorrupt, StateError
+from agent.store.deployment import DeploymentFile
 from agent.store.generations import Generation, IdentityStore
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 def command(context: Context, name: str | None, *, as_json: bool) -> int:
     """Go back to the newest older credential of NAME that is still valid: key, certificate, chain and anchors.
 
-    The present one stays on disk.
+    Every consumer is brought it as well. The present one stays on disk.
     """
     settings = load(context.config)
     name = chosen(settings, name)
@@ -32,16 +35,32 @@ def command(context: Context, name: str | None, *, as_json: bool) -> int:
     with store.lock():
         generation = previous(store, datetime.now(UTC))
         store.switch(generation)
+        _let_go(store)
     description = generation.description
-    if as_json:
-        output.say_json({"identity": name, "generation": generation.number} | description)
-        return 0
-    until = datetime.fromisoformat(str(description["not_after"]))
-    output.say(
-        f'{name}: now using "{description["subject"]}", serial {description["serial"]}, '
-        f"valid until {until:%Y-%m-%d %H:%M} UTC"
+    deployment = (
+        run_job(settings, name, Action.DEPLOY, again=True, wait=0) if settings.identities[name].deploy else None
     )
-    return 0
+    if as_json:
+        told = {"deployment": structure.to_json(deployment)} if deployment else {}
+        output.say_json({"identity": name, "generation": generation.number} | description | told)
+    else:
+        until = datetime.fromisoformat(str(description["not_after"]))
+        output.say(
+            f'{name}: now using "{description["subject"]}", serial {description["serial"]}, '
+            f"valid until {until:%Y-%m-%d %H:%M} UTC"
+        )
+    if deployment is None or deployment.verdict is Verdict.DONE:
+        return 0
+    output.problem(f"{name}: {deployment.text}", deployment.remedy)
+    return VERDICTS[deployment.verdict].command
+
+
+def _let_go(store: IdentityStore) -> None:
+    """Try no refused generation again: whoever goes back by hand wants to stay there."""
+    file = DeploymentFile(store.directory)
+    record = file.load()
+    if record.held_back is not None:
+        file.save(record.released())
 
 
 def previous(store: IdentityStore, now: datetime) -> Generation:

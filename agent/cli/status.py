@@ -61,6 +61,7 @@ def details(one: Overview, now: datetime) -> str:
         "valid until": _moment(one.not_after, now),
         "generation": one.generation,
         "confirmed": confirmed,
+        "consumers": _consumers(one, now),
         "open request": one.open_request and f"{one.open_request}, {one.open_state}",
         "attempts": f"{one.attempts} failed one after another" if one.attempts > 1 else None,
         "last error": one.last_error and f"{_at(one.failed_at, now)}{one.last_error}",
@@ -69,6 +70,15 @@ def details(one: Overview, now: datetime) -> str:
     }
     lines = (f"{key + ':':<14}{value}" for key, value in facts.items() if value is not None)
     return output.folded("\n".join(lines), sys.stdout)
+
+
+def _consumers(one: Overview, now: datetime) -> str | None:
+    """Return who uses the credential and since when, and who does not."""
+    words = [
+        f"{each.target}: {'since ' + span(each.since, now) if each.error is None else f'not yet: {each.error}'}"
+        for each in one.consumers
+    ]
+    return "; ".join(words) or None
 
 
 def _troubles(seen: list[Overview], now: datetime) -> list[str]:

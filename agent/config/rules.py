@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from agent import units
-from agent.config import key_rules, renewal_rules
+from agent.config import deploy_rules, key_rules, renewal_rules
 from agent.config.findings import choose
 from agent.config.rulebook import Authority, Entry, Identity, Rule, RuleBook, apply
 from agent.settings import (
@@ -219,14 +219,7 @@ MISTAKES: Final = RuleBook(
         *renewal_rules.MISTAKES,
         *key_rules.IDENTITY_MISTAKES,
     ),
-    target=(
-        Rule(
-            "hook.command",
-            lambda one: one.own.hook is not None and not one.own.hook.command[0].startswith("/"),
-            "must begin with the absolute path of a program: there is no shell and no PATH",
-            "write it like [/usr/libexec/reload-ike]",
-        ),
-    ),
+    target=deploy_rules.MISTAKES,
     token=(
         Rule(
             "",
@@ -318,6 +311,7 @@ WARNINGS: Final = RuleBook(
         *renewal_rules.WARNINGS,
         *key_rules.IDENTITY_WARNINGS,
     ),
+    target=deploy_rules.WARNINGS,
 )
 """What is allowed, and probably not meant."""
 
@@ -332,14 +326,6 @@ UNSUPPORTED: Final = RuleBook(
             _vendor_key_in_token,
             _NOT_YET,
             "name a PEM file",
-        ),
-    ),
-    target=(
-        Rule(
-            "",
-            lambda _: True,
-            _NOT_YET,
-            "read the files from current/ below the identity in the state directory",
         ),
     ),
     token=(Rule("", lambda _: True, _NOT_YET, "keep keys in the software store"),),

@@ -34,8 +34,18 @@ class Next:
 def decide(seen: Overview, now: datetime) -> Next:
     """Return what is next for an identity: go on with what is open, renew what is due, enroll what has nothing.
 
-    A revoked certificate is left alone: somebody wanted it gone.
+    A revoked certificate is left alone: somebody wanted it gone. A consumer that is to get the credential, or to be
+    asked whether it still has it, comes first: that is quick and local, and its next time is written down before.
     """
+    if seen.deploy_at is not None and _until(seen.deploy_at, now) <= 0.0:
+        return Next(Action.DEPLOY, 0.0)
+    following = _decide(seen, now)
+    if seen.deploy_at is None or following.wait <= _until(seen.deploy_at, now):
+        return following
+    return Next(Action.DEPLOY, _until(seen.deploy_at, now))
+
+
+def _decide(seen: Overview, now: datetime) -> Next:
     if seen.open_request is not None:
         return Next(Action(seen.open_request), _until(seen.next_action_at, now))
     if seen.state == "revoked":
@@ -52,7 +62,7 @@ def pause(seen: Overview, verdict: Verdict, now: datetime, *, uniform: float, as
 
     Renewal is hurried as the end of the certificate nears (``agent.policy.backoff``).
     """
-    if verdict in {Verdict.ISSUED, Verdict.UNCHANGED, Verdict.DONE}:
+    if verdict in {Verdict.ISSUED, Verdict.UNCHANGED, Verdict.DONE, Verdict.DEPLOYING}:
         return 1.0
     if verdict is Verdict.WAITING:
         return backoff.delay(1, uniform=0.0, pace=backoff.POLLING, server_says=asked)

@@ -57,10 +57,13 @@ def perform(
                 outcome = _other(job, store, reporter, environment) if job.action in _OTHER_JOBS else work.run()
             except verdicts.REPORTED as error:
                 outcome = verdicts.outcome_of(error, by_secret=secret is not None)
-            _record(store, job, outcome, reporter, environment.now())
+            if job.action is not Action.DEPLOY:  # which keeps a record of its own
+                _record(store, job, outcome, reporter, environment.now())
+            if outcome.verdict in _INSTALLED and job.identity.deploy:
+                outcome = _deployed(outcome, job, store, reporter, environment)
     except verdicts.REPORTED as error:
         outcome = verdicts.outcome_of(error, by_secret=secret is not None)
-    if outcome.verdict not in {Verdict.ISSUED, Verdict.UNCHANGED, Verdict.DONE, Verdict.WAITING}:
+    if outcome.verdict not in _NO_FAILURE:
         reporter.tell(
             Event.FAILED,
             outcome.fields | {"VERDICT": outcome.verdict.value, "REMEDY": outcome.remedy},
@@ -70,9 +73,14 @@ def perform(
     return outcome
 
 
+_INSTALLED: Final = frozenset({Verdict.ISSUED, Verdict.UNCHANGED})
+_NO_FAILURE: Final = _INSTALLED | {Verdict.DONE, Verdict.WAITING, Verdict.DEPLOYING}
+"""Whatever else there is to tell has been told; DEPLOYING by an event for each consumer."""
+
 _OTHER_JOBS: Final = {
     Action.REVOKE: ("agent.worker.revocation", "revoke"),
     Action.REFRESH: ("agent.worker.refreshing", "refresh"),
+    Action.DEPLOY: ("agent.worker.deployment", "deploy"),
 }
 """Jobs that ask for no certificate: the module and its function, imported only for such a job."""
 
@@ -81,6 +89,19 @@ def _other(job: Job, store: IdentityStore, reporter: Reporter, environment: Envi
     module, function = _OTHER_JOBS[job.action]
     outcome: Outcome = getattr(importlib.import_module(module), function)(job, store, reporter, environment)
     return outcome
+
+
+def _deployed(
+    outcome: Outcome, job: Job, store: IdentityStore, reporter: Reporter, environment: Environment
+) -> Outcome:
+    """Bring what is installed to its consumers; return ``outcome``, unless one of them does not use it yet."""
+    try:
+        deployment = _other(replace(job, action=Action.DEPLOY, again=False), store, reporter, environment)
+    except verdicts.REPORTED as error:
+        deployment = verdicts.outcome_of(error, by_secret=False)
+    if deployment.verdict is Verdict.DONE:
+        return outcome
+    return replace(deployment, text=f"{outcome.text}; but {deployment.text}", fields=outcome.fields)
 
 
 def _record(store: IdentityStore, job: Job, outcome: Outcome, reporter: Reporter, now: datetime) -> None:

@@ -10,6 +10,7 @@ from agent.errors import StateError
 from agent.events import Event, sentence
 from agent.overview import renewal_plan
 from agent.store.credential import CONFIRMED
+from agent.store.deployment import oldest_in_use
 from agent.worker.words import certificate_fields, certificate_words, next_step
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def install(
     store.switch(generation)
     store.transaction.clear()
     try:
-        store.prune(keep=KEPT_GENERATIONS)
+        store.prune(keep=_kept(store, generation))
     except StateError as error:  # the new credential is in use all the same
         reporter.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"old credentials could not be removed: {error}")
     facts = read(load(generation.certificate))
@@ -49,3 +50,10 @@ def install(
         text=sentence(Event.INSTALLED, words),
         fields=fields | {"PATH": str(generation.path)},
     )
+
+
+def _kept(store: IdentityStore, generation: Generation) -> int:
+    """Return how many generations stay: what a consumer uses must stay, however many came after it."""
+    oldest = oldest_in_use(store)
+    in_use = [one for one in store.generations if oldest is not None and oldest <= one.number <= generation.number]
+    return max(KEPT_GENERATIONS, len(in_use))

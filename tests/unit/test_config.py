@@ -232,7 +232,10 @@ def test_each_entry_of_deploy_has_exactly_one_kind() -> None:
             f"{SOURCE}:13: identities.ike.deploy[1]: expected exactly one of strongswan, directory, hook, "
             "found strongswan and hook"
         ),
-        f"{SOURCE}:14: identities.ike.deploy[2].strongswan: expected keys (vici, connections), found no value",
+        (
+            f"{SOURCE}:14: identities.ike.deploy[2].strongswan: expected keys (vici, connections, initiate, timeout, "
+            "module, on-failure), found no value"
+        ),
     ]
 
 

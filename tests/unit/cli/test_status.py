@@ -229,7 +229,14 @@ def test_json_has_every_identity_in_the_keys_of_the_configuration(
 ) -> None:
     run(station, "--json")
     assert json.loads(capsys.readouterr().out) == [
-        {"name": "ike", "state": "unenrolled", "subject": "CN=enb-4711,O=Operator", "attempts": 0, "usable": False}
+        {
+            "name": "ike",
+            "state": "unenrolled",
+            "subject": "CN=enb-4711,O=Operator",
+            "attempts": 0,
+            "usable": False,
+            "consumers": [],
+        }
     ]
 
 

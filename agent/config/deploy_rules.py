@@ -1,0 +1,68 @@
+"""The rules across keys about consumers (``deploy``)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+from agent.config.rulebook import Rule
+from agent.settings import DeployTarget, Layout
+
+if TYPE_CHECKING:
+    from agent.config.rulebook import Target
+    from agent.settings import FileNames
+
+
+def _lacks_password(one: Target) -> bool:
+    directory = one.own.directory
+    return directory is not None and directory.layout == Layout.PKCS12 and directory.password is None
+
+
+def _leads_outside(one: Target) -> bool:
+    return one.own.directory is not None and not _are_inside(one.own.directory.names)
+
+
+def _are_inside(names: FileNames) -> bool:
+    """Tell whether file names stay below their directory, out of the way of ours, and apart from each other."""
+    given = [name for name in dataclasses.astuple(names) if name is not None]
+    parts = [part for name in given for part in name.split("/")]
+    return len(set(given)) == len(given) and all(part and not part.startswith(".") for part in parts)
+
+
+def _names_twice(one: Target) -> bool:
+    connections = () if one.own.strongswan is None else one.own.strongswan.connections
+    return len(set(connections)) < len(connections)
+
+
+MISTAKES: Final[tuple[Rule[DeployTarget], ...]] = (
+    Rule(
+        "hook.command",
+        lambda one: one.own.hook is not None and not one.own.hook.command[0].startswith("/"),
+        "must begin with the absolute path of a program: there is no shell and no PATH",
+        "write it like [/usr/libexec/reload-ike]",
+    ),
+    Rule(
+        "directory.password",
+        _lacks_password,
+        "is needed for the layout pkcs12",
+        "name where it comes from, such as credential:p12-password",
+    ),
+    Rule(
+        "directory.names",
+        _leads_outside,
+        "must stay below the directory: relative, without `..` or a leading dot, and no name twice",
+        "write them like tls.crt or certs/tls.crt",
+    ),
+    Rule("strongswan.connections", _names_twice, "must not name a connection twice", "remove one of the two"),
+)
+"""What is refused."""
+
+WARNINGS: Final[tuple[Rule[DeployTarget], ...]] = (
+    Rule(
+        "hook.command",
+        lambda one: one.own.hook is not None and one.own.hook.command[0].endswith("/systemctl"),
+        "is not for the user enrolld, unless polkit lets it",
+        "let a path unit reload the consumer, which needs no rights: see docs/deployment.md",
+    ),
+)
+"""What is allowed, and probably not meant."""

@@ -1,0 +1,244 @@
+"""Files for a consumer: with the names, mode and owner it wants, switched together, untouched when nothing changed.
+
+With ``switching: link`` the directory looks like this, and one rename of ``.current`` switches everything at once::
+
+    /etc/ike/
+        .current -> .000003.5f1c09a2          the number of the generation, and a random mark
+        .000003.5f1c09a2/certificate.pem ...  the files
+        certificate.pem -> .current/certificate.pem
+
+With ``switching: files`` each file is renamed into place in the order of ``agent.deploy.layouts``. A consumer that
+reads in between sees a new key beside an old certificate; for those that cannot follow links.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import shlex
+import stat
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from agent import units
+from agent.deploy import layouts
+from agent.errors import ConsumerRefused, ConsumerUnavailable, StateError
+from agent.settings import Layout, Switching
+from agent.store import atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.deploy.material import Material
+    from agent.deploy.target import Change, Hands
+    from agent.settings import DirectoryTarget
+
+CURRENT: Final = ".current"
+_OURS: Final = re.compile(r"\.[0-9]{6,18}\.[0-9a-f]{8}")
+_READ_BITS: Final = 0o444
+_CAP: Final = 4 * 1024 * 1024
+
+
+class Directory:
+    """A directory with the credential in it."""
+
+    def __init__(self, settings: DirectoryTarget, hands: Hands) -> None:
+        """Keep what is wanted; nothing is touched yet."""
+        self._settings = settings
+        self._hands = hands
+        self._path = settings.path
+        self._mode = units.file_mode(settings.mode)
+
+    def deploy(self, change: Change) -> str:
+        """Write what differs and switch; read it back. See :class:`agent.deploy.target.Target`."""
+        with self._explained():
+            if self.live(change.new):
+                return f"the files in {self._path} are as they should be"
+            wanted = self._wanted(change.new)
+            if self._settings.switching is Switching.LINK:
+                self._switch(wanted, change.new.number)
+            else:
+                self._replace(wanted)
+            self._remove_retired(wanted, change)
+            if not self.live(change.new):
+                raise ConsumerRefused(
+                    f"{self._path} does not hold what was just written to it",
+                    remedy=f"Something else writes there: see 'ls -la {shlex.quote(str(self._path))}'.",
+                )
+        return f"{len(wanted)} files are in {self._path}"
+
+    def live(self, material: Material) -> bool:
+        """Tell whether every file is there, with its content, mode and owner."""
+        with self._explained():
+            if not self._path.is_dir():
+                return False
+            wanted = layouts.files(material, self._settings, self._hands.identity)
+            owner, group = self._owner(), self._group()
+            same = all(self._is(name, content, owner, group) for name, content in wanted.items())
+            return same and (self._settings.layout is not Layout.PKCS12 or self._has_pkcs12(material, owner, group))
+
+    def _is(self, name: str, content: bytes | None, owner: int, group: int) -> bool:
+        """Tell whether the file holds ``content`` (None: anything) and has the mode and owner wanted."""
+        path = self._path / name
+        if self._settings.switching is Switching.LINK and not self._links(name):
+            return False
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                held = file.read(_CAP)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return (
+            (content is None or held == content)
+            and stat.S_IMODE(status.st_mode) == self._mode
+            and owner in {-1, status.st_uid}
+            and group in {-1, status.st_gid}
+        )
+
+    def _links(self, name: str) -> bool:
+        path = self._path / name
+        return path.is_symlink() and str(path.readlink()) == _through_current(name)
+
+    def _has_pkcs12(self, material: Material, owner: int, group: int) -> bool:
+        name = self._pkcs12_name
+        return self._is(name, None, owner, group) and layouts.pkcs12_fits(
+            (self._path / name).read_bytes(), material, self._password()
+        )
+
+    def _wanted(self, material: Material) -> dict[str, bytes]:
+        wanted = layouts.files(material, self._settings, self._hands.identity)
+        if self._settings.layout is Layout.PKCS12:
+            wanted[self._pkcs12_name] = layouts.pkcs12_file(material, self._password(), self._hands.identity)
+        return wanted
+
+    @property
+    def _pkcs12_name(self) -> str:
+        (part,) = (one for one in layouts.PARTS[Layout.PKCS12] if one.key == "pkcs12")
+        return layouts.name_of(part, self._settings, self._hands.identity)
+
+    def _password(self) -> bytes:
+        source = self._settings.password
+        assert source is not None  # noqa: S101 - a rule of the configuration demands it
+        return self._hands.read_secret(source)
+
+    # ---- switching by one link
+
+    def _switch(self, wanted: dict[str, bytes], number: int) -> None:
+        home = self._path / f".{number:06d}.{os.urandom(4).hex()}"
+        building = atomic.temporary_name(home)
+        self._make(building)
+        for name, content in wanted.items():
+            for parent in reversed(PurePosixPath(name).parents[:-1]):
+                if not (building / parent).is_dir():
+                    self._make(building / parent)
+            atomic.write_file(building / name, content, self._mode, owner=self._owner(), group=self._group())
+        building.rename(home)
+        atomic.fsync_directory(self._path)
+        atomic.switch_link(self._path / CURRENT, home.name)
+        for name in wanted:
+            if not self._links(name):
+                self._make_parents(name)
+                atomic.switch_link(self._path / name, _through_current(name))
+        self._clean(home.name)
+
+    def _make(self, directory: Path) -> None:
+        """Make a directory that whoever may read the files may enter."""
+        readers = self._mode & _READ_BITS
+        directory.mkdir(mode=0o700)
+        os.chown(directory, self._owner(), self._group())
+        directory.chmod(0o700 | readers | readers >> 2)
+
+    def _clean(self, keep: str) -> None:
+        """Remove what is no longer linked to, and what a crash left."""
+        for entry in self._path.iterdir():
+            stale = _OURS.fullmatch(entry.name) and entry.name != keep
+            half_made = atomic.is_temporary(entry.name) and _OURS.match(entry.name.removeprefix("."))
+            if stale or half_made:
+                atomic.remove_tree(entry)
+
+    # ---- switching file by file
+
+    def _replace(self, wanted: dict[str, bytes]) -> None:
+        for name, content in wanted.items():
+            self._make_parents(name)
+            if not self._is(name, content, self._owner(), self._group()):
+                atomic.write_file(self._path / name, content, self._mode, owner=self._owner(), group=self._group())
+
+    def _remove_retired(self, wanted: dict[str, bytes], change: Change) -> None:
+        """Remove files that an earlier generation had and this one has not: a shorter chain, a key now on a token."""
+        earlier = [one for one in (change.previous, *change.retired) if one is not None]
+        names = {name for one in earlier for name in layouts.files(one, self._settings, self._hands.identity)}
+        for name in sorted(names - wanted.keys()):
+            (self._path / name).unlink(missing_ok=True)
+
+    # ---- owners and parents
+
+    def _make_parents(self, name: str) -> None:
+        parent = self._path / PurePosixPath(name).parent
+        if not parent.is_dir():
+            atomic.make_directory(parent, 0o750)
+
+    def _owner(self) -> int:
+        name = self._settings.owner
+        if name is None:
+            return -1
+        try:
+            return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+        except KeyError:
+            raise ConsumerUnavailable(
+                f"there is no user {name} on this machine", remedy="Make it, or correct `owner` in the configuration."
+            ) from None
+
+    def _group(self) -> int:
+        name = self._settings.group
+        if name is None:
+            return -1
+        try:
+            return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+        except KeyError:
+            raise ConsumerUnavailable(
+                f"there is no group {name} on this machine", remedy="Make it, or correct `group` in the configuration."
+            ) from None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the operating system refuses into a sentence with its remedy."""
+        try:
+            if not self._path.is_dir():
+                raise ConsumerUnavailable(
+                    f"there is no directory {self._path}",
+                    remedy=f"Make it for its consumer: install -d -m 2770 -o root -g {_user()} "
+                    f"{shlex.quote(str(self._path))}; see docs/deployment.md.",
+                )
+            yield
+        except StateError as error:
+            cause = error.__cause__
+            if isinstance(cause, PermissionError):
+                raise ConsumerUnavailable(str(error), remedy=self._rights_remedy()) from error
+            raise ConsumerUnavailable(str(error), remedy=error.remedy) from error
+        except PermissionError as error:
+            raise ConsumerUnavailable(f"{error.strerror}: {error.filename}", remedy=self._rights_remedy()) from error
+        except OSError as error:
+            raise ConsumerUnavailable(
+                f"{self._path} cannot be used: {error.strerror}",
+                remedy="See 'journalctl -k' for what the disk reports.",
+            ) from error
+
+    def _rights_remedy(self) -> str:
+        giving = " Leave `owner` out: only root gives files away." if self._settings.owner and os.geteuid() else ""
+        group = f" and a member of group {self._settings.group}" if self._settings.group else ""
+        return f"Let user {_user()} write to {shlex.quote(str(self._path))}{group}; see docs/deployment.md.{giving}"
+
+
+def _through_current(name: str) -> str:
+    return "../" * name.count("/") + f"{CURRENT}/{name}"
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,0 +1,379 @@
+"""Bring the current generation to every consumer, and keep it there; go back as one where a consumer refuses it.
+
+What each consumer confirmed is in ``deployment.json`` (``agent.store.deployment``). An attempt is written down before
+it is made, so that one which kills the worker counts as failed and is not repeated without a pause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from agent.contract import Outcome, Verdict
+from agent.deploy import material
+from agent.deploy.target import RENEWED, RESTORED, ROLLED_BACK, Change, Hands, open_target
+from agent.errors import ConsumerRefused, ConsumerUnavailable, DeployError, SecretError, StateCorrupt
+from agent.events import Event
+from agent.policy import deployment as policy
+from agent.settings import OnFailure
+from agent.store.credential import REVOKED
+from agent.store.deployment import DeploymentFile, labels, moment
+from agent.worker.words import short_wait
+from hsm.errors import KeyStoreError
+
+if TYPE_CHECKING:
+    from agent.contract import Job
+    from agent.deploy.material import Material
+    from agent.deploy.target import Target
+    from agent.settings import DeployTarget
+    from agent.store.generations import Generation, IdentityStore
+    from agent.worker.environment import Environment
+    from agent.worker.reporting import Reporter
+
+_FAILURES: Final = (DeployError, SecretError, KeyStoreError, StateCorrupt)
+_RANDOM_BITS: Final = 32
+
+
+def deploy(job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> Outcome:
+    """Bring the current generation to every consumer that lacks it, and ask the others whether they still have it.
+
+    What is not due is left alone unless ``job.again``. Raise :class:`agent.errors.StateError` for the disk.
+    """
+    current = store.current
+    if current is None:
+        return Outcome(verdict=Verdict.DONE, text="there is no certificate yet that could be deployed")
+    if not job.identity.deploy:
+        return Outcome(verdict=Verdict.DONE, text="no consumer is configured")
+    return _Deployment(job, store, reporter, environment).run(current)
+
+
+class _Refused(Exception):
+    """A consumer said no, and its configuration asks for a rollback."""
+
+    def __init__(self, label: str, error: DeployError, previous: Generation) -> None:
+        super().__init__(str(error))
+        self.label = label
+        self.error = error
+        self.previous = previous
+
+
+class _Deployment:
+    def __init__(self, job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> None:
+        self._job = job
+        self._store = store
+        self._tell = reporter.tell
+        self._environment = environment
+        self._file = DeploymentFile(store.directory)
+        self._labels = labels(job.identity.deploy)
+        self._settings = dict(zip(self._labels, job.identity.deploy, strict=True))
+        self._record = self._file.load().only(self._labels)
+        self._materials: dict[int, Material] = {}
+        self._hands = Hands(
+            identity=job.name,
+            say=lambda text: reporter.tell(Event.CONSUMER_SAID, text=text),
+            read_secret=_no_secret,
+            read_pin=_no_secret,
+        )
+
+    def run(self, current: Generation) -> Outcome:
+        """Do what is due; return DONE when every consumer uses the newest generation it is meant to use."""
+        try:
+            current = self._forward(current)
+            self._pass(current, RENEWED)
+        except _Refused as refused:
+            self._roll_back(current, refused)
+            current = refused.previous
+        return self._outcome(current)
+
+    # ---- one generation to everybody
+
+    def _pass(self, generation: Generation, reason: str) -> None:
+        """Bring ``generation`` to every consumer, in their order.
+
+        A command runs only after all consumers before it have taken the credential, and again when one of them did.
+
+        Raises:
+            _Refused: a consumer with ``on-failure: rollback`` said no, and there is something to go back to.
+        """
+        changed = failed = False
+        for label, settings in self._settings.items():
+            is_hook = settings.hook is not None
+            if is_hook and failed:
+                continue
+            has_it = self._record.of(label).generation == generation.number
+            if has_it and not (is_hook and changed) and not self._due(label):
+                failed = failed or bool(self._record.of(label).error)
+                continue
+            if not has_it and self._backing_off(label, generation):
+                failed = True
+                continue
+            took = self._one(label, settings, generation, reason, again=is_hook and changed)
+            changed, failed = changed or took is True, failed or took is None
+
+    def _one(
+        self, label: str, settings: DeployTarget, generation: Generation, reason: str, *, again: bool
+    ) -> bool | None:
+        """Bring ``generation`` to one consumer; tell whether anything changed there, None when it failed."""
+        before = self._record.of(label)
+        has_it = before.generation == generation.number
+        attempts = before.attempts + 1 if before.trying == generation.number else 1
+        try:
+            new, target = self._material(generation), self._open(settings)
+            if has_it and not again and target.live(new):
+                following = self._after(self._job.identity.deploy_check)
+                self._note(label, checked_at=self._now, attempts=0, error="", remedy="", next_at=following)
+                return False
+            self._begin(label, generation, attempts)
+            change = Change(
+                new=new,
+                previous=self._previous(label, generation),
+                retired=self._others(generation),
+                reason=RESTORED if has_it and not again else reason,
+            )
+            proof = target.deploy(change)
+        except _FAILURES as error:
+            self._failed(label, settings, generation, attempts, error)
+            return None
+        self._succeeded(label, generation, proof)
+        return True
+
+    def _open(self, settings: DeployTarget) -> Target:
+        return open_target(settings, self._hands)
+
+    def _begin(self, label: str, generation: Generation, attempts: int) -> None:
+        """Write down that this attempt failed, before it is made: it may take the worker with it."""
+        wait = self._wait(attempts, refused=False)
+        self._note(label, trying=generation.number, attempts=attempts, next_at=self._after(wait))
+
+    def _succeeded(self, label: str, generation: Generation, proof: str) -> None:
+        before = self._record.of(label)
+        since = before.since if before.generation == generation.number else self._now
+        self._note(
+            label,
+            generation=generation.number,
+            since=since,
+            proof=proof,
+            checked_at=self._now,
+            attempts=0,
+            error="",
+            remedy="",
+            failed_at=None,
+            next_at=self._after(self._job.identity.deploy_check),
+        )
+        self._tell(Event.DEPLOYED, _fields(label, generation), serial=_serial(generation), target=label, proof=proof)
+
+    def _failed(
+        self, label: str, settings: DeployTarget, generation: Generation, attempts: int, error: Exception
+    ) -> None:
+        """Write down why; raise :class:`_Refused` where everything is to go back."""
+        refused = isinstance(error, ConsumerRefused)
+        wait = self._wait(attempts, refused=refused and settings.hook is None)
+        remedy = str(getattr(error, "remedy", ""))
+        self._note(
+            label,
+            trying=generation.number,
+            attempts=attempts,
+            error=str(error),
+            remedy=remedy,
+            failed_at=self._now,
+            next_at=self._after(wait),
+        )
+        previous = self._way_back(label, generation)
+        if isinstance(error, ConsumerRefused) and settings.chosen.on_failure is OnFailure.ROLLBACK and previous:
+            raise _Refused(label, error, previous)
+        self._tell(
+            Event.DEPLOY_FAILED,
+            _fields(label, generation) | {"REMEDY": remedy},
+            serial=_serial(generation),
+            target=label,
+            reason=str(error),
+            wait=short_wait(wait),
+        )
+
+    # ---- back, and forward again
+
+    def _way_back(self, label: str, generation: Generation) -> Generation | None:
+        """Return what the consumer confirmed before ``generation``, if it is older and can still be used."""
+        number = self._record.of(label).generation
+        found = self._find(number)
+        return found if found is not None and found.number < generation.number and self._usable(found) else None
+
+    def _roll_back(self, generation: Generation, refused: _Refused) -> None:
+        """Bring the previous generation back to everybody, and remember to try the refused one again."""
+        number = max(generation.number, self._record.held_back or 0)
+        attempts = self._record.held_attempts + 1 if self._record.held_back == number else 1
+        wait = self._wait(attempts, refused=True)
+        self._record = replace(
+            self._record,
+            held_back=number,
+            held_by=refused.label,
+            held_error=str(refused.error),
+            held_remedy=refused.error.remedy,
+            held_attempts=attempts,
+            held_until=self._after(wait),
+        )
+        self._file.save(self._record)
+        self._store.switch(refused.previous)
+        self._tell(
+            Event.ROLLED_BACK,
+            _fields(refused.label, refused.previous) | {"REMEDY": refused.error.remedy},
+            serial=_serial(refused.previous),
+            target=refused.label,
+            reason=str(refused.error),
+            wait=short_wait(wait),
+        )
+        self._record = replace(
+            self._record, targets={label: replace(one, next_at=None) for label, one in self._record.targets.items()}
+        )
+        self._pass(refused.previous, ROLLED_BACK)
+
+    def _forward(self, current: Generation) -> Generation:
+        """Try a generation again that was held back, if it is time; return the one that everybody is to have.
+
+        Who refused it is asked first, and nobody else is disturbed while the answer is no. A command is the exception:
+        it may need what the consumers before it got.
+        """
+        held = self._find(self._record.held_back)
+        if held is None or held.number <= current.number or not self._usable(held):
+            if self._record.held_back is not None:
+                self._release()
+            return current
+        if self._usable(current) and not self._job.again and not self._past(self._record.held_until):
+            return current
+        label = self._record.held_by
+        settings = self._settings.get(label)
+        if settings is not None and settings.hook is None:
+            took = self._one(label, settings, held, RENEWED, again=False)
+            if took is None and self._usable(current):
+                return current
+        self._store.switch(held)
+        self._release()
+        return held
+
+    def _release(self) -> None:
+        self._record = self._record.released()
+        self._file.save(self._record)
+
+    # ---- generations
+
+    def _material(self, generation: Generation) -> Material:
+        if generation.number not in self._materials:
+            self._materials[generation.number] = material.load(generation)
+        return self._materials[generation.number]
+
+    def _previous(self, label: str, generation: Generation) -> Material | None:
+        number = self._record.of(label).generation
+        found = self._find(number)
+        if found is None or found.number == generation.number or not self._usable(found):
+            return None
+        return self._readable(found)
+
+    def _others(self, generation: Generation) -> tuple[Material, ...]:
+        others = (self._readable(one) for one in self._store.generations if one.number != generation.number)
+        return tuple(one for one in others if one is not None)
+
+    def _readable(self, generation: Generation) -> Material | None:
+        try:
+            return self._material(generation)
+        except (StateCorrupt, KeyStoreError, KeyError):  # an old generation that is damaged is no use to anybody
+            return None
+
+    def _find(self, number: int | None) -> Generation | None:
+        return next((one for one in self._store.generations if one.number == number), None)
+
+    def _usable(self, generation: Generation) -> bool:
+        """Tell whether a generation is valid now and was not revoked."""
+        try:
+            end = datetime.fromisoformat(str(generation.description["not_after"]))
+            revoked = REVOKED in generation.marks
+        except (StateCorrupt, KeyError, ValueError):
+            return False
+        return not revoked and self._environment.judging_time < end
+
+    # ---- times
+
+    @property
+    def _now(self) -> str:
+        return moment(self._environment.now())
+
+    def _after(self, seconds: float) -> str:
+        return moment(self._environment.now() + timedelta(seconds=seconds))
+
+    def _past(self, at: str | None) -> bool:
+        """Tell whether a time has come; one too far ahead was written by a clock that was wrong."""
+        if at is None:
+            return True
+        left = (datetime.fromisoformat(at) - self._environment.now()).total_seconds()
+        return left <= 0 or left > max(policy.LONGEST, self._job.identity.deploy_check)
+
+    def _due(self, label: str) -> bool:
+        return self._job.again or self._past(self._record.of(label).next_at)
+
+    def _backing_off(self, label: str, generation: Generation) -> bool:
+        one = self._record.of(label)
+        return one.trying == generation.number and one.attempts > 0 and not self._due(label)
+
+    def _wait(self, attempts: int, *, refused: bool) -> float:
+        uniform = int.from_bytes(self._environment.random(4)) / 2**_RANDOM_BITS
+        return policy.next_try(attempts, refused=refused, uniform=uniform, remaining_life=self._remaining_life())
+
+    def _remaining_life(self) -> float | None:
+        """Return the seconds until the first certificate that a consumer uses now ends."""
+        numbers = {one.generation for one in self._record.targets.values()}
+        ends = [
+            datetime.fromisoformat(str(one.description["not_after"]))
+            for one in self._store.generations
+            if one.number in numbers
+        ]
+        return min(((end - self._environment.now()).total_seconds() for end in ends), default=None)
+
+    def _note(self, label: str, **changes: object) -> None:
+        self._record = self._record.having(label, **changes)
+        self._file.save(self._record)
+
+    # ---- how it ended
+
+    def _outcome(self, current: Generation) -> Outcome:
+        record = self._record
+        lacking = [one for one in self._labels if record.of(one).generation != current.number or record.of(one).error]
+        fields = {"CERTIFICATE_SERIAL": _serial(current)}
+        if record.held_back is not None:
+            return Outcome(
+                verdict=Verdict.DEPLOYING,
+                text=f"{record.held_by} refused the new certificate, the previous one is back: {record.held_error}",
+                remedy=record.held_remedy,
+                retry_after=self._seconds_to(record.held_until),
+                fields=fields,
+            )
+        if lacking:
+            first = next((label for label in lacking if record.of(label).error), lacking[0])
+            return Outcome(
+                verdict=Verdict.DEPLOYING,
+                text=f"not in use yet at {', '.join(lacking)}: {record.of(first).error or 'waiting for another one'}",
+                remedy=record.of(first).remedy or "Nothing needs to be done: it is tried again.",
+                retry_after=self._seconds_to(record.of(first).next_at),
+                fields=fields,
+            )
+        proofs = "; ".join(f"{label} ({record.of(label).proof})" for label in self._labels)
+        return Outcome(verdict=Verdict.DONE, text=f"serial {_serial(current)} is in use: {proofs}", fields=fields)
+
+    def _seconds_to(self, at: str | None) -> float | None:
+        if at is None:
+            return None
+        return max((datetime.fromisoformat(at) - self._environment.now()).total_seconds(), 0.0)
+
+
+def _fields(label: str, generation: Generation) -> dict[str, str]:
+    return {"CONSUMER": label, "CERTIFICATE_SERIAL": _serial(generation)}
+
+
+def _serial(generation: Generation) -> str:
+    return str(generation.description.get("serial", "?"))
+
+
+def _no_secret(source: str) -> bytes:
+    raise ConsumerUnavailable(
+        f"the secret {source} does not reach the worker",
+        remedy="This version passes no secrets to consumers; choose another layout.",
+    )

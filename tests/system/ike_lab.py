@@ -1,0 +1,265 @@
+"""Two strongSwan daemons in two network namespaces: an eNodeB that starts the tunnel, and a security gateway.
+
+The daemons are Debian's charon-systemd, started directly, each with a configuration, vici socket and /run of its own.
+User-space ESP (kernel-libipsec) carries the traffic, so any kernel with /dev/net/tun will do. Nothing here touches the
+machine's own addresses: the only link is a veth pair between the two namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import vici
+
+from tests.station import until
+
+CHARON = "/usr/sbin/charon-systemd"
+_PLUGINS = (
+    "random nonce openssl hmac kdf pem pkcs1 pkcs8 x509 revocation constraints pubkey pkcs11 kernel-libipsec "
+    "kernel-netlink socket-default vici updown counters"
+)
+_STREAM = Path(__file__).with_name("stream.py")
+_SWANCTL = (
+    "x509", "x509ca", "x509crl", "x509ocsp", "x509aa", "x509ac", "pubkey", "private", "rsa", "ecdsa", "bliss", "pkcs8",
+    "pkcs12", "conf.d",
+)  # fmt: skip
+_STRONGSWAN = """
+charon-systemd {{
+  load = {plugins}
+  make_before_break = yes
+  retransmit_tries = 2
+  retransmit_timeout = 1.0
+  install_routes = yes
+  filelog {{ log {{ path = {directory}/charon.log
+      default = 1
+      flush_line = yes }} }}
+  journal {{ default = -1 }}
+  plugins {{
+    vici {{ socket = unix://{directory}/vici }}
+    kernel-libipsec {{ load = yes }}
+    pkcs11 {{ modules {{ softhsm {{ path = /usr/lib/softhsm/libsofthsm2.so }} }} }} }}
+}}
+"""
+_CONNECTION = """
+connections {{
+  {name} {{
+    local_addrs = {local}
+    {remote_addrs}
+    version = 2
+    encap = yes
+    unique = no
+    proposals = aes256gcm16-prfsha384-ecp384
+    local {{ auth = pubkey
+            id = {own} }}
+    remote {{ auth = pubkey
+             id = {other}
+             revocation = relaxed }}
+    children {{ s1 {{ local_ts = {inner}/32
+                    remote_ts = {other_inner}/32
+                    start_action = none
+                    esp_proposals = aes256gcm16-ecp384 }} }}
+  }}
+}}
+"""
+
+
+@dataclass
+class Side:
+    """One end of the tunnel."""
+
+    directory: Path
+    namespace: str
+    connection: str
+    inner: str
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "vici"
+
+    def write(self, connections: str) -> None:
+        """Make its directories and configuration."""
+        for name in _SWANCTL:
+            (self.directory / "swanctl" / name).mkdir(parents=True)
+        (self.directory / "swanctl" / "swanctl.conf").write_text(connections)
+        text = _STRONGSWAN.format(plugins=_PLUGINS, directory=self.directory)
+        (self.directory / "strongswan.conf").write_text(text)
+
+    def start(self) -> None:
+        """Start charon and give it its connections, as strongswan.service does."""
+        self.socket.unlink(missing_ok=True)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "STRONGSWAN_CONF": str(self.directory / "strongswan.conf"),
+            "SWANCTL_DIR": str(self.directory / "swanctl"),
+        } | self.environment
+        with (self.directory / "stdout").open("ab") as output:
+            self.process = subprocess.Popen(
+                # `ip netns exec` gives a mount namespace too: each daemon keeps its pid file in a /run of its own.
+                ["ip", "netns", "exec", self.namespace, "sh", "-c", f"mount -t tmpfs tmpfs /run; exec {CHARON}"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        until(self._answers)
+        self.swanctl("--load-conns")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.directory / "stdout").read_text()
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+    def kill(self) -> None:
+        """Let it die at once: no goodbye to its peer."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(20)
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    @contextmanager
+    def running(self, script: Path, *arguments: str) -> Iterator[Any]:
+        """Run a Python script in this namespace during the block."""
+        command = ["ip", "netns", "exec", self.namespace, sys.executable, str(script), *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def swanctl(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["swanctl", *arguments, "--uri", f"unix://{self.socket}"],
+            env={"PATH": os.environ["PATH"], "SWANCTL_DIR": str(self.directory / "swanctl"),
+                 "STRONGSWAN_CONF": str(self.directory / "strongswan.conf")},
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        return done.stdout
+
+    @contextmanager
+    def session(self) -> Iterator[vici.Session]:
+        with socket.socket(socket.AF_UNIX) as connected:
+            connected.settimeout(20)
+            connected.connect(str(self.socket))
+            yield vici.Session(connected)
+
+    def established(self) -> list[str]:
+        """The unique ids of the IKE SAs that are up and carry a tunnel."""
+        with self.session() as session:
+            return [
+                one["uniqueid"].decode()
+                for listed in session.list_sas()
+                for one in listed.values()
+                if one["state"] == b"ESTABLISHED" and one["child-sas"]
+            ]
+
+    def keys(self) -> list[str]:
+        """The identifiers of the private keys it holds."""
+        with self.session() as session:
+            return [one.decode() for one in session.get_keys()["keys"]]
+
+    def trust(self, root: bytes) -> None:
+        """Have it trust a root (PEM)."""
+        with self.session() as session:
+            session.load_cert({"type": "X509", "flag": "CA", "data": root})
+
+    def serials(self) -> set[str]:
+        """The serial numbers of the end entity certificates it knows, its own and its peer's."""
+        return {one.replace(":", "") for one in re.findall(r"serial: +([0-9a-f:]+)", self.swanctl("--list-certs"))}
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "charon.log").read_text(errors="replace")
+
+
+@dataclass
+class IkeLab:
+    """The eNodeB, the security gateway, and the link between them."""
+
+    enb: Side
+    seg: Side
+
+    @contextmanager
+    def streams(self) -> Iterator[dict[str, tuple[int, int]]]:
+        """Send a hundred datagrams a second each way during the block.
+
+        What is given holds, after the block, how many were sent and how many arrived: ``uplink`` is from the eNodeB.
+        """
+        counted: dict[str, tuple[int, int]] = {}
+        ways = {"uplink": (self.enb, self.seg), "downlink": (self.seg, self.enb)}
+        with ExitStack() as stack:
+            receivers, senders = {}, {}
+            for name, (source, sink) in ways.items():
+                receivers[name] = stack.enter_context(sink.running(_STREAM, "receive", sink.inner, "5004"))
+                assert receivers[name].stdout.readline() == b"ready\n"
+                senders[name] = stack.enter_context(source.running(_STREAM, "send", source.inner, sink.inner, "5004"))
+            yield counted
+            for name in ways:
+                senders[name].terminate()
+                said, _ = receivers[name].communicate(timeout=60)
+                sent, arrived = said.split()
+                counted[name] = int(sent), int(arrived)
+
+    def reaches(self) -> bool:
+        """Whether a packet goes through the tunnel and back."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.enb.namespace, "ping", "-q", "-c", "1", "-W", "2",
+             "-I", self.enb.inner, self.seg.inner],
+            capture_output=True, check=False, timeout=20,
+        )  # fmt: skip
+        return done.returncode == 0
+
+
+@contextmanager
+def ike_lab(directory: Path, *, environment: dict[str, str] | None = None) -> Iterator[IkeLab]:
+    """Make both namespaces, start both daemons; take everything away at the end."""
+    mark = os.urandom(3).hex()
+    with ExitStack() as stack:
+        enb = Side(directory / "enb", f"enb-{mark}", "gw", "10.46.1.1")
+        enb.write(_CONNECTION.format(
+            name="gw", local="10.45.0.1", remote_addrs="remote_addrs = 10.45.0.2", own="enb1.ran.example",
+            other="seg1.core.example", inner="10.46.1.1", other_inner="10.46.2.1",
+        ))  # fmt: skip
+        seg = Side(directory / "seg", f"seg-{mark}", "enbs", "10.46.2.1")
+        seg.write(_CONNECTION.format(
+            name="enbs", local="10.45.0.2", remote_addrs="", own="seg1.core.example", other="*.ran.example",
+            inner="10.46.2.1", other_inner="10.46.1.1",
+        ))  # fmt: skip
+        enb.environment = environment or {}
+        for side in (enb, seg):
+            _ip("netns", "add", side.namespace)
+            stack.callback(_ip, "netns", "del", side.namespace)
+        _ip("link", "add", "veth-e", "netns", enb.namespace, "type", "veth", "peer", "name", "veth-s", "netns",
+            seg.namespace)  # fmt: skip
+        for side, link, outer in ((enb, "veth-e", "10.45.0.1"), (seg, "veth-s", "10.45.0.2")):
+            _ip("-n", side.namespace, "addr", "add", f"{outer}/24", "dev", link)
+            _ip("-n", side.namespace, "addr", "add", f"{side.inner}/32", "dev", "lo")
+            for one in ("lo", link):
+                _ip("-n", side.namespace, "link", "set", one, "up")
+            stack.callback(side.stop)
+            side.start()
+        yield IkeLab(enb, seg)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, timeout=20)

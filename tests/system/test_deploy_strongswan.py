@@ -1,0 +1,216 @@
+"""Two real strongSwan daemons in two namespaces, both enrolled by the agent: the tunnel takes up every new certificate.
+
+What is asserted is what charon and its peer say, never what the agent says of itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.deploy import material
+from agent.labca import LabCa, LabCaSettings, running
+from tests.station import until
+from tests.system.ike_lab import IkeLab, ike_lab
+from tests.system.sites import SECRETS, Site, as_root, by_vendor, know, site
+
+pytestmark = as_root
+
+
+@contextmanager
+def ca_in(directory: Path) -> Iterator[LabCa]:
+    ca = LabCa(LabCaSettings(directory=directory, secrets=SECRETS, durable=False))
+    with running(ca):
+        yield ca
+    ca.close()
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCa]:
+    with ca_in(tmp_path_factory.mktemp("ca")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IkeLab]:
+    with ike_lab(tmp_path_factory.mktemp("ike")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ends(lab: IkeLab, ca: LabCa, tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Site]:
+    """Give the eNodeB and the gateway, enrolled, with the tunnel up."""
+    place = tmp_path_factory.mktemp("ends")
+    seg = site(place / "seg", ca, "seg1.core.example", lab.seg, to_charon(lab.seg.socket, "enbs"))
+    by_vendor(seg, ca)
+    enb = site(place / "enb", ca, "enb1.ran.example", lab.enb, to_charon(lab.enb.socket, "gw"))
+    seg.good("enroll")
+    enb.good("enroll")
+    return enb, seg
+
+
+def to_charon(socket: Path, *connections: str) -> list[dict[str, object]]:
+    return [{"strongswan": {"vici": str(socket), "connections": list(connections), "timeout": "20s"}}]
+
+
+def key_id(one: Site) -> str:
+    """What charon calls the key of the certificate in use."""
+    return material.load(one.current).key_id
+
+
+def test_a_first_enrollment_brings_the_tunnel_up(lab: IkeLab, ends: tuple[Site, Site]) -> None:
+    """The gateway enrolled with its vendor's certificate, the eNodeB with the one-time secret."""
+    enb, seg = ends
+    assert len(lab.enb.established()) == len(lab.seg.established()) == 1
+    assert lab.reaches()
+    assert enb.serial in lab.seg.serials()
+    assert seg.serial in lab.enb.serials()
+    assert {enb.status()["state"], seg.status()["state"]} == {"valid"}
+
+
+def test_no_packet_is_lost_while_both_ends_renew_three_times(
+    lab: IkeLab, ends: tuple[Site, Site], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The gateway's new certificate is taken up with the tunnel that the eNodeB re-authenticates.
+
+    Uplink it is, because the side that re-authenticates loses nothing of what it sends. What the other side sends in
+    the few milliseconds between its own use of the new tunnel and the arrival of its answer may be lost; that is
+    IKEv2's (RFC 7296 2.8), whoever asks for the re-authentication. Those packets are counted too.
+    """
+    enb, seg = ends
+    seg.identity["deploy"] = to_charon(lab.seg.socket)
+    seg.configure()
+    seen: set[str] = set()
+    with lab.streams() as counted:
+        for _ in range(3):
+            before = lab.enb.established()
+            for one in (seg, enb):
+                one.good("renew")
+                seen.add(one.serial)
+            until(lambda: len(lab.enb.established()) == len(lab.seg.established()) == 1)
+            assert lab.enb.established() != before
+            for one, peer in ((enb, seg), (seg, enb)):
+                # The tunnel was authenticated with it: the other end was shown this certificate.
+                assert one.serial in peer.charon.serials()
+                assert one.serial in one.charon.serials()
+                assert one.charon.keys() == [key_id(one)], "an old key is still in charon"
+    seg.identity["deploy"] = to_charon(lab.seg.socket, "enbs")
+    seg.configure()
+    with capsys.disabled():
+        for name, (sent, arrived) in counted.items():
+            sys.stdout.write(f"\n{name}: {sent} packets, 100 a second, 3 key updates each end: {sent - arrived} lost\n")
+    assert len(seen) == 6
+    sent, arrived = counted["uplink"]
+    assert sent > 300
+    assert arrived == sent
+    sent, arrived = counted["downlink"]
+    assert sent - arrived <= 6
+
+
+def test_a_gateway_can_re_authenticate_its_tunnels_itself(lab: IkeLab, ends: tuple[Site, Site]) -> None:
+    _, seg = ends
+    before = lab.seg.established()
+    seg.good("renew")
+    assert seg.serial in lab.enb.serials()
+    until(lambda: len(lab.seg.established()) == 1)
+    assert lab.seg.established() != before
+    assert lab.seg.keys() == [key_id(seg)]
+    assert "enbs was authenticated anew" in seg.record.targets[f"strongswan {lab.seg.socket}"].proof
+
+
+def test_charon_that_was_killed_gets_the_credential_again(lab: IkeLab, ends: tuple[Site, Site]) -> None:
+    enb, _ = ends
+    lab.enb.kill()
+    missing = enb.run("deploy")
+    assert missing.code == 1
+    assert "charon cannot be spoken to" in missing.problem
+    assert "systemctl start strongswan" in missing.remedy
+    lab.enb.start()
+    assert not lab.enb.keys()
+    enb.good("deploy")
+    assert len(lab.enb.keys()) == 1
+    assert len(lab.enb.established()) == 1
+    assert lab.reaches()
+
+
+def test_what_an_administrator_unloads_is_noticed_and_given_back_without_disturbing_the_tunnel(
+    lab: IkeLab, ends: tuple[Site, Site]
+) -> None:
+    enb, _ = ends
+    before = lab.enb.established()
+    with lab.enb.session() as session:
+        session.clear_creds()
+    enb.good("deploy")
+    assert len(lab.enb.keys()) == 1
+    assert lab.enb.established() == before
+    assert "restored" not in enb.record.targets[f"strongswan {lab.enb.socket}"].proof
+
+
+def test_a_gateway_that_does_not_trust_the_new_issuer_keeps_the_tunnel_and_gets_the_old_certificate_back(
+    lab: IkeLab, ends: tuple[Site, Site], ca: LabCa, tmp_path: Path
+) -> None:
+    enb, _ = ends
+    good, keys = enb.serial, lab.enb.keys()
+    with ca_in(tmp_path / "other") as other:
+        know(enb, other)
+        with lab.streams() as counted:
+            refused = enb.run("enroll", "--again")
+        assert all(sent == arrived for sent, arrived in counted.values()), counted
+        assert refused.code == 1
+        assert "AUTHENTICATION_FAILED" in refused.problem
+        assert "trusts the issuer of the new certificate" in refused.remedy
+        assert enb.serial == good
+        assert lab.enb.keys() == keys
+        assert len(lab.enb.established()) == 1
+        seen = enb.status()
+        assert seen["state"] == "deploying"
+        assert "AUTHENTICATION_FAILED" in seen["last-error"]
+        assert seen["held-back"] == seen["generation"] + 1
+
+        # A new tunnel, as after an outage, comes up with the old certificate.
+        lab.enb.swanctl("--rekey", "--ike", "gw", "--reauth")
+        until(lambda: len(lab.enb.established()) == 1 and good in lab.seg.serials())
+
+        # As soon as the gateway trusts the issuer, the certificate that was held back comes into use.
+        assert other.settings.directory is not None
+        lab.seg.trust((other.settings.directory / "root.pem").read_bytes())
+        enb.good("deploy")
+        assert enb.serial != good
+        assert enb.serial in lab.seg.serials()
+        assert enb.status()["state"] == "valid"
+
+    # And back by hand, everywhere.
+    enb.good("rollback")
+    assert enb.serial == good
+    assert len(lab.enb.keys()) == 1
+    assert lab.enb.keys() == keys
+    know(enb, ca)
+
+
+def test_another_key_for_the_same_name_in_charon_is_no_proof(
+    lab: IkeLab, ends: tuple[Site, Site], ca: LabCa, tmp_path: Path
+) -> None:
+    """With two keys for one identity nobody can tell which one a tunnel was authenticated with."""
+    enb, _ = ends
+    stranger = site(tmp_path / "stranger", ca, "enb1.ran.example", None, [])
+    stranger.good("enroll")
+    key = stranger.current.private_key
+    assert key is not None
+    with lab.enb.session() as session:
+        session.load_cert({"type": "X509", "flag": "NONE", "data": stranger.current.certificate})
+        loaded = session.load_key({"type": "any", "data": key.read_bytes()})
+    before, serial = lab.enb.established(), enb.serial
+    refused = enb.run("renew")
+    assert refused.code == 1
+    assert "another key and certificate for the same name" in refused.problem
+    assert "swanctl" in refused.remedy
+    assert lab.enb.established() == before
+    assert enb.serial == serial
+    with lab.enb.session() as session:
+        session.unload_key({"id": loaded["id"].decode()})
+    enb.good("deploy")
+    assert enb.serial in lab.seg.serials()
