@@ -12,6 +12,7 @@ from agent import structure
 from agent.cli import output
 from agent.cli.checks import registry
 from agent.cli.jobs import json_option
+from agent.cli.output import Styled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -75,28 +76,28 @@ def document(results: tuple[Result, ...]) -> dict[str, Any]:
     }
 
 
-def shown(results: Iterable[Result]) -> Iterator[Result]:
-    """Print each result as it comes, and hand it on."""
-    output.say_now(f"{'CHECK':<{_CHECK}} {'ABOUT':<{_ABOUT}} {'STATE':<{_STATUS}} WHAT")
+def shown(results: Iterable[Result], *, to_error: bool = False) -> Iterator[Result]:
+    """Print each result as it comes, and hand it on; ``to_error`` where another result goes to standard output."""
+    stream = sys.stderr if to_error else sys.stdout
+    output.write_styled(Styled(f"{'CHECK':<{_CHECK}} {'ABOUT':<{_ABOUT}} {'STATE':<{_STATUS}} WHAT"), stream)
     for one in results:
-        for text in lines(one):
-            output.say_styled(text)
-        sys.stdout.flush()
+        for text in lines(one, stream):
+            output.write_styled(text, stream)
         yield one
 
 
-def lines(one: Result) -> list[output.Styled]:
+def lines(one: Result, stream: Any) -> list[Styled]:
     """Return a result as it is shown: one line, folded on a terminal, and below it what to do."""
     colour = _COLOURS[one.status.value]
     about = one.about if len(one.about) <= _ABOUT else f"{one.about[: _ABOUT - 3]}..."
     start = f"{one.check:<{_CHECK}} {about:<{_ABOUT}} "
     indent = len(start) + _STATUS + 1
-    first, *more = output.wrapped(one.reason, indent)
-    result = [output.Styled(start, f"{one.status.value:<{_STATUS}}", f" {first}", colour)]
-    result += [output.Styled(" " * indent + line) for line in more]
+    first, *more = output.wrapped(one.reason, indent, stream)
+    result = [Styled(start, f"{one.status.value:<{_STATUS}}", f" {first}", colour)]
+    result += [Styled(" " * indent + line) for line in more]
     if one.remedy:
-        remedy = output.wrapped(f"what to do: {output.sentence(one.remedy)}", _MARGIN)
-        result += [output.Styled(" " * _MARGIN + line) for line in remedy]
+        remedy = output.wrapped(f"what to do: {output.sentence(one.remedy)}", _MARGIN, stream)
+        result += [Styled(" " * _MARGIN + line) for line in remedy]
     return result
 
 

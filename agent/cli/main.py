@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG: Final = Path("/etc/enrolld/enrolld.yaml")
 
 COMMANDS: Final = {
+    "turn-up": ("agent.cli.turn_up", "turn up a site, step by step, to a page for the work order"),
     "enroll": ("agent.cli.enroll", "get a certificate, or go on with an open request"),
     "renew": ("agent.cli.renew", "update key and certificate now (key update request)"),
     "status": ("agent.cli.status", "show every identity: state, expiry, what happens next"),
@@ -31,6 +32,7 @@ COMMANDS: Final = {
     "deploy": ("agent.cli.deploy", "bring the credential to its consumers now"),
     "rollback": ("agent.cli.rollback", "go back to the previous credential that is still valid"),
     "decode": ("agent.cli.decode", "show any CMP message in words"),
+    "provision": ("agent.cli.provision", "make a provisioning file for a technician's USB stick"),
     "config": ("agent.cli.config_check", "check the configuration"),
     "lab-ca": ("agent.cli.lab_ca", "run a CMP CA for tests on this machine"),
     "demo": ("agent.cli.demo", "see an enrollment, a wait and a renewal in a minute"),

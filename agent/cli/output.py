@@ -140,14 +140,14 @@ def folded(text: str, stream: Any) -> str:
     return "\n".join("\n".join(parts) for parts in lines)
 
 
-def wrapped(text: str, indent: int) -> list[str]:
+def wrapped(text: str, indent: int, stream: Any) -> list[str]:
     """Return ``text`` in lines that fit beside a margin of ``indent`` on a terminal; one line for a file or pipe."""
     text = harmless(text)
-    if not sys.stdout.isatty():
+    if not stream.isatty():
         return [text]
     import textwrap  # noqa: PLC0415 - for terminals only
 
-    room = max(width(sys.stdout) - indent, _NARROWEST)
+    room = max(width(stream) - indent, _NARROWEST)
     return textwrap.wrap(text, room, break_on_hyphens=False) or [""]
 
 
@@ -161,12 +161,14 @@ class Styled:
     colour: str = ""
 
 
-def say_styled(line: Styled) -> None:
-    """Print a line of the result, coloured where standard output is a terminal that shows it."""
+def write_styled(line: Styled, stream: Any) -> None:
+    """Print a line at once, coloured where ``stream`` is a terminal that shows it."""
     middle = harmless(line.middle)
-    if line.colour and styled(sys.stdout):
+    if line.colour and styled(stream):
         middle = f"\x1b[{line.colour}m{middle}\x1b[0m"
-    sys.stdout.write(f"{harmless(line.before)}{middle}{harmless(line.after)}".rstrip() + "\n")
+    with suppress(BrokenPipeError):  # nobody reads it; the work goes on all the same
+        stream.write(f"{harmless(line.before)}{middle}{harmless(line.after)}".rstrip() + "\n")
+        stream.flush()
 
 
 def width(stream: Any) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, get_origin
 
 from agent.cli.checks.registry import Result, Status
+from agent.cli.turn_up_report import Report
 from agent.contract import Outcome
 from agent.overview import Overview
 from agent.structure import entry_type, members
@@ -25,6 +26,7 @@ def documents() -> dict[str, str]:
     schemas = {
         "status": ("Printed by enrollctl status --json", {"type": "array", "items": of(Overview)}),
         "doctor": ("Printed by enrollctl doctor --json", _doctor()),
+        "turn-up": ("Printed by enrollctl turn-up --json", of(Report)),
         "outcome": ("Printed by enrollctl enroll, renew, revoke and refresh with --json", _outcome()),
     }
     return {f"{name}.schema.json": _written(*about) for name, about in schemas.items()}
