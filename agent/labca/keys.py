@@ -21,6 +21,7 @@ class KeyKind(StrEnum):
 
     EC_P256 = "ec-p256"
     EC_P384 = "ec-p384"
+    EC_P521 = "ec-p521"
     RSA_2048 = "rsa-2048"
     RSA_3072 = "rsa-3072"
     ED25519 = "ed25519"
@@ -136,6 +137,7 @@ def _ml_dsa(size: int) -> Any:
 _GENERATORS: Final[dict[KeyKind, Callable[[], Any]]] = {
     KeyKind.EC_P256: lambda: ec.generate_private_key(ec.SECP256R1()),
     KeyKind.EC_P384: lambda: ec.generate_private_key(ec.SECP384R1()),
+    KeyKind.EC_P521: lambda: ec.generate_private_key(ec.SECP521R1()),
     KeyKind.RSA_2048: lambda: rsa.generate_private_key(65537, 2048),
     KeyKind.RSA_3072: lambda: rsa.generate_private_key(65537, 3072),
     KeyKind.ED25519: ed25519.Ed25519PrivateKey.generate,

@@ -70,7 +70,7 @@ CHAPTERS: Final = (
                 "protection by MAC: PasswordBasedMac with a SHA-1 one-way function and HMAC-SHA1 under either OID",
                 "contribution, RFC 4210 5.1.3.1",
                 at(_KINDS, "backhaul_speaks_with_servers_of_its_days_from_first_to_last"),
-                at(_BOUNCY_CASTLE, "password_based_macs_of_all_kinds_are_understood_on_both_sides"),
+                at(_BOUNCY_CASTLE, "combination[bouncy-castle-ir-passwordbasedmac-sha1-hmac-sha1-ietf-ec-p256]"),
                 at("cmp/test_protection", "what_we_protect_we_verify"),
             ),
             done(

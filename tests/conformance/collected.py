@@ -7,7 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from tests.interop.combinations import Peer, of
+
 ROOT: Final = Path(__file__).parents[2]
+_PEERS: Final = {
+    "tests/interop/test_openssl_server.py": Peer.OPENSSL_SERVER,
+    "tests/interop/test_openssl_client.py": Peer.OPENSSL_CLIENT,
+    "tests/interop/test_bouncycastle.py": Peer.BOUNCY_CASTLE,
+}
 
 
 def is_test(node_id: str) -> bool:
@@ -19,7 +26,15 @@ def is_test(node_id: str) -> bool:
     path, _, rest = node_id.partition("::")
     name, _, parameters = rest.partition("[")
     words = _tests(path).get(name)
-    return words is not None and (not parameters or _composed(parameters.removesuffix("]"), words))
+    wanted = parameters.removesuffix("]")
+    return words is not None and (not parameters or _composed(wanted, words) or wanted in _combinations(path, name))
+
+
+def _combinations(path: str, name: str) -> frozenset[str]:
+    """Return the parameters of the tests that run the table of tests/interop."""
+    known = path.startswith("tests/interop/") and name == "test_combination"
+    peer = _PEERS.get(path)
+    return frozenset(one.id for one in of(peer)) if known and peer else frozenset()
 
 
 def names(path: str) -> tuple[str, ...]:

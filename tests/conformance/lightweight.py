@@ -28,20 +28,20 @@ _FLOWS: Final = Chapter(
             at(_MACHINE, "a_certificate_is_requested_checked_and_confirmed"),
             at(_ENROLLMENT, "an_enrollment_goes_through_its_steps_in_order"),
             at("interop/test_openssl_server", "an_enrollment_by_the_vendor_certificate"),
-            at(_BOUNCY_CASTLE, "a_vendor_certificate_of_every_kind_of_key_enrolls"),
+            at(_BOUNCY_CASTLE, "combination[bouncy-castle-ir-signature-ecdsa-p-256-ec-p256]"),
         ),
         done(
             "EE MAY: cr and cp with a PKI that knows us",
             "RFC 9483 4.1.2",
             at(_ENROLLMENT, "every_request_for_a_first_certificate"),
-            at(_BOUNCY_CASTLE, "cr_and_p10cr_are_answered_with_cp"),
+            at(_BOUNCY_CASTLE, "combination[bouncy-castle-cr-passwordbasedmac-sha256-hmac-sha256-ec-p256]"),
         ),
         done(
             "EE MUST: kur and kup, signed with the certificate that is renewed, for a new key",
             "RFC 9483 4.1.3",
             at(_MACHINE, "a_key_update_is_signed_with_the_old_certificate_and_brings_another_one"),
             at(_ENROLLMENT, "a_key_update_needs_no_secret_and_makes_a_new_key"),
-            at(_BOUNCY_CASTLE, "every_kind_of_key_is_enrolled_by_secret_and_then_updated"),
+            at(_BOUNCY_CASTLE, "combination[bouncy-castle-kur-signature-ecdsa-p-256-ec-p256]"),
             at(_BOUNCY_CASTLE, "an_update_of_another_certificate_than_the_signing_one_is_not_granted"),
         ),
         done(
@@ -49,14 +49,22 @@ _FLOWS: Final = Chapter(
             "RFC 9483 4.1.4",
             at("cmp/test_request", "a_pkcs10_request_is_what_openssl_verifies"),
             at("cmp/test_answer_checks", "check_12_minus_one_is_the_number_of_a_pkcs10_request_alone"),
-            at(_BOUNCY_CASTLE, "a_request_left_waiting_is_taken_up_later", "cr_and_p10cr_are_answered_with_cp"),
+            at(
+                _BOUNCY_CASTLE,
+                "combination[bouncy-castle-p10cr-passwordbasedmac-sha256-hmac-sha256-ec-p256]",
+                "a_request_left_waiting_is_taken_up_later",
+            ),
         ),
         done(
             "EE MAY: enrollment protected by a shared secret, PBMAC1 or PasswordBasedMac, in every message",
             "RFC 9483 4.1.5",
             at(_PROTECTION, "macs_are_made_as_in_the_vectors", "openssl_verifies_our_password_based_mac"),
-            at(_BOUNCY_CASTLE, "password_based_macs_of_all_kinds_are_understood_on_both_sides"),
-            at(_BOUNCY_CASTLE, "pbmac1_is_understood_on_both_sides"),
+            at(_BOUNCY_CASTLE, "combination[bouncy-castle-ir-passwordbasedmac-sha256-hmac-sha256-ec-p256]"),
+            at(
+                "interop/test_openssl_server",
+                "combination[openssl-server-ir-passwordbasedmac-sha256-hmac-sha256-ec-p256]",
+            ),
+            at(_BOUNCY_CASTLE, "combination[bouncy-castle-ir-pbmac1-hmac-sha256-ec-p256]"),
         ),
         not_done(
             "EE MAY: a key pair made by the CA",
@@ -94,7 +102,7 @@ _FLOWS: Final = Chapter(
             at(_POLLING, "answers_to_revocations_and_questions_can_be_delayed_too"),
             at(_ENROLLMENT, "a_request_stays_open_and_goes_on_in_the_same_transaction"),
             at("interop/test_openssl_server", "a_request_that_the_server_lets_wait"),
-            at(_BOUNCY_CASTLE, "a_request_that_waits_is_polled_for"),
+            at(_BOUNCY_CASTLE, "combination[bouncy-castle-ir-passwordbasedmac-sha256-hmac-sha256-ec-p256-polled]"),
         ),
     ),
 )

@@ -31,7 +31,7 @@ CHAPTERS: Final = (
                 "ir is signed with the vendor's key; the vendor's certificate and its chain go along in extraCerts",
                 "TS 33.310 9.5.4.2, annex G",
                 at("interop/test_openssl_server", "an_enrollment_by_the_vendor_certificate"),
-                at(_BOUNCY_CASTLE, "a_vendor_certificate_of_every_kind_of_key_enrolls"),
+                at(_BOUNCY_CASTLE, "combination[bouncy-castle-ir-signature-ecdsa-p-256-ec-p256]"),
                 at(_BOUNCY_CASTLE, "a_device_of_another_vendor_is_not_let_in"),
                 at("cmp/test_transaction", "an_originator_by_certificate_shows_its_chain"),
             ),
@@ -45,7 +45,7 @@ CHAPTERS: Final = (
                 "proof of possession is a signature by the key to be certified, which may differ from the vendor's",
                 "TS 33.310 9.5.4.2",
                 at(_KINDS, "a_signature_setting_is_for_keys_of_its_kind_only"),
-                at(_BOUNCY_CASTLE, "a_vendor_certificate_of_every_kind_of_key_enrolls"),
+                at(_BOUNCY_CASTLE, "combination[bouncy-castle-ir-signature-ecdsa-p-256-ec-p256]"),
             ),
             done(
                 "without a subject (profile `3gpp-strict`), poposkInput names the vendor's identity as sender",
@@ -94,13 +94,13 @@ CHAPTERS: Final = (
             done(
                 "certConf of a first enrollment is signed with the vendor's key, not the new one",
                 "TS 33.310 annex G, RFC 9483 4.1.1",
-                at(_BOUNCY_CASTLE, "a_vendor_certificate_of_every_kind_of_key_enrolls"),
+                at(_BOUNCY_CASTLE, "combination[bouncy-castle-ir-signature-ecdsa-p-256-ec-p256]"),
             ),
             done(
                 "kur is signed with the operator's certificate, keeps its subject, and certifies a new key",
                 "TS 33.310 9.5.4, RFC 9483 4.1.3",
                 at("cmp/test_transaction", "a_key_update_is_signed_with_the_old_certificate_and_brings_another_one"),
-                at(_BOUNCY_CASTLE, "every_kind_of_key_is_enrolled_by_secret_and_then_updated"),
+                at(_BOUNCY_CASTLE, "combination[bouncy-castle-kur-signature-ecdsa-p-256-ec-p256]"),
             ),
             done(
                 "RSA and ECDSA with SHA-256 or better; SHA-1, MD5 and RSA below 2048 bits are refused",

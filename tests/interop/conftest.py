@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.station import ENVIRONMENT, REFERENCE, SECRET, SUBJECT, Station
@@ -25,6 +25,7 @@ KEYS: Final[dict[str, Callable[[], Any]]] = {
     "ec-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "ec-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ed448": ed448.Ed448PrivateKey.generate,
 }
 
 
@@ -34,12 +35,30 @@ class Pki:
 
     directory: Path
     root: Holder
+    vendor: Holder
+    span: dict[str, Any]
 
     def write(self, name: str, holder: Holder) -> None:
         (self.directory / f"{name}.pem").write_bytes(holder.certificate.public_bytes(Encoding.PEM))
         key = self.directory / f"{name}.key"
         key.touch(0o600)
         key.write_bytes(holder.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+    def device(self, kind: str) -> dict[str, Any]:
+        """Return the setting for a vendor's certificate with a key of ``kind``; it is made when first asked for."""
+        self._signer(f"vendor-{kind}", "CN=serial 4711,O=Vendor", kind, self.vendor)
+        certificate, key = (str(self.directory / f"vendor-{kind}.{end}") for end in ("pem", "key"))
+        return {"vendor-certificate": {"certificate": certificate, "key": key}}
+
+    def ra(self, kind: str) -> tuple[str, ...]:
+        """Return the options that let OpenSSL's server sign as the operator's RA with a key of ``kind``."""
+        self._signer(f"ra-{kind}", "CN=Operator RA,O=Operator", kind, self.root, CMC_RA)
+        return ("-srv_cert", f"ra-{kind}.pem", "-srv_key", f"ra-{kind}.key")
+
+    def _signer(self, name: str, subject: str, kind: str, issuer: Holder, *add: x509.ExtensionType) -> None:
+        if not (self.directory / f"{name}.pem").exists():
+            signs = usage("digital_signature")
+            self.write(name, issue(subject, issuer, key=KEYS[kind](), key_usage=signs, add=add, **self.span))
 
     def certificate(self, name: str) -> bytes:
         """The certificate in ``NAME.pem``, DER."""
@@ -61,7 +80,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     span: dict[str, Any] = {"start": now - timedelta(hours=1), "end": now + timedelta(days=90)}
     root = authority("CN=Operator Root,O=Operator", **span)
     vendor = authority("CN=Vendor Root,O=Vendor", **span)
-    made = Pki(tmp_path_factory.mktemp("pki"), root)
+    made = Pki(tmp_path_factory.mktemp("pki"), root, vendor, span)
     signs = usage("digital_signature")
     made.write("root", root)
     made.write("vendor-root", vendor)

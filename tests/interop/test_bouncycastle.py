@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -32,15 +32,17 @@ from agent.cmp.messages import BodyType, Header, Message
 from agent.cmp.protection import MacParameters
 from agent.cmp.request import Originator, Wanted, by_certificate, by_secret, wanted_extensions
 from agent.config import load
-from agent.contract import Action, Job, Verdict
+from agent.contract import Action, Job, Outcome, Verdict
 from agent.net.http import CmpClient
 from agent.settings import HttpSettings
 from agent.store import pem
 from agent.worker.enrollment import perform
 from agent.worker.reporting import Reporter
 from hsm.software import SoftwareKey, SoftwareKeyStore
+from tests.interop import record
 from tests.interop.bouncycastle import peer
 from tests.interop.bouncycastle.peer import REFERENCE, SECRET, BouncyCastle
+from tests.interop.combinations import PBM_WITH_SHA1, PSS, Combination, Course, Peer, of
 from tests.unit.cmp import pki
 
 ENROLLCTL: Final = Path(sysconfig.get_path("scripts"), "enrollctl")
@@ -71,21 +73,29 @@ KEYS: Final = {
     "rsa-2048": "1.2.840.113549.1.1.1",
     "ec-p256": "1.2.840.10045.2.1",
     "ec-p384": "1.2.840.10045.2.1",
+    "ec-p521": "1.2.840.10045.2.1",
     "ed25519": "1.3.101.112",
+    "ed448": "1.3.101.113",
 }
 SIGNATURES: Final = {
     "rsa-2048": "1.2.840.113549.1.1.11",
     "ec-p256": "1.2.840.10045.4.3.2",
     "ec-p384": "1.2.840.10045.4.3.3",
+    "ec-p521": "1.2.840.10045.4.3.4",
     "ed25519": "1.3.101.112",
+    "ed448": "1.3.101.113",
 }
 """What a key of each kind signs with when nothing else is asked for."""
+
+OF_PSS: Final = "1.2.840.113549.1.1.10"
 
 NEW_KEY: Final[dict[str, Callable[[], Any]]] = {
     "rsa-2048": lambda: rsa.generate_private_key(65_537, 2048),
     "ec-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ec-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "ec-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
+    "ed448": ed448.Ed448PrivateKey.generate,
 }
 
 
@@ -179,21 +189,27 @@ class Station:
         assert done.returncode == 0, done.stderr
         return self._both_agree(json.loads(done.stdout)["fields"], before)
 
-    def obtain_quickly(self) -> x509.Certificate:
-        """Enroll in this process: starting the command and its worker takes most of the time of the above."""
+    def obtain_quickly(self, action: Action = Action.ENROLL) -> x509.Certificate:
+        """Do the same in this process: starting the command and its worker takes most of the time of the above."""
+        before = len(self.found)
+        outcome = self.do(action)
+        assert outcome.verdict is Verdict.ISSUED, outcome
+        return self._both_agree(outcome.fields, before)
+
+    def do(self, action: Action) -> Outcome:
+        """Do a job in this process."""
         settings = load(self.folder / "enrolld.yaml")
         job = Job(
-            action=Action.ENROLL,
+            action=action,
             name="ike",
             identity=settings.identities["ike"],
             authority=settings.authorities["operator"],
             state_directory=settings.state_directory,
+            patience=20,
         )
-        settings.state_directory.mkdir(mode=0o700)
+        settings.state_directory.mkdir(mode=0o700, exist_ok=True)
         with (self.folder / "steps").open("wb") as steps:
-            outcome = perform(job, SECRET.encode(), Reporter(steps.fileno(), {}))
-        assert outcome.verdict is Verdict.ISSUED, outcome
-        return self._both_agree(outcome.fields, 0)
+            return perform(job, SECRET.encode(), Reporter(steps.fileno(), {}))
 
     def _both_agree(self, fields: dict[str, str], before: int) -> x509.Certificate:
         certificate = self.installed()
@@ -279,69 +295,72 @@ def public(key: Any) -> bytes:
 
 # ---- what is granted ----------------------------------------------------------------------------------------------
 
+ANSWERS: Final = {"ir": "ip", "cr": "cp", "p10cr": "cp", "kur": "kup"}
+OPTIONS: Final = {Course.POLLED: ("polls=1",), Course.IMPLICIT: ("implicit",)}
+"""What the peer is told, in its URL."""
 
-@pytest.mark.parametrize("kind", KEYS)
-def test_every_kind_of_key_is_enrolled_by_secret_and_then_updated(station: Callable[..., Station], kind: str) -> None:
-    enb = station(key={"algorithm": kind})
+
+@pytest.mark.parametrize("one", of(Peer.BOUNCY_CASTLE), ids=lambda one: one.id)
+def test_combination(
+    station: Callable[..., Station], vendor: Vendor, bouncy_castle: BouncyCastle, one: Combination
+) -> None:
+    enb = station(*OPTIONS.get(one.course, ()))
+    authority: dict[str, Any] = QUICK_POLLING | {"implicit-confirmation": one.course is Course.IMPLICIT}
+    if one.protection.by_mac:
+        authority |= {"mac": dict(one.protection.mac)}
+    if one.protection == PBM_WITH_SHA1:
+        authority |= {"profile": "backhaul"}
+    if one.protection.scheme:
+        authority |= {"signature": one.protection.scheme}
+    identity: dict[str, Any] = {"key": {"algorithm": one.key}}
+    if one.operation in {"ir", "cr", "p10cr"}:
+        identity |= {"request": one.operation}
+        if not one.protection.by_mac:
+            identity |= {"bootstrap": vendor.bootstrap(enb.folder, one.protection.kind)}
+    enb.configure(authority=authority, **identity)
     first = enb.obtain_quickly()
-    ir, certconf = enb.found
-    assert (ir["message"], ir["protection"], ir["possession"]) == ("ir", "PasswordBasedMac", "crmf")
-    assert ir["key"] == KEYS[kind]
-    assert certconf["protection"] == "PasswordBasedMac"
-
-    second = enb.obtain("renew")
-    kur, certconf = enb.found[2:]
-    assert (kur["message"], kur["answer"], kur["answer_protection"]) == ("kur", "kup", "signature")
-    assert (kur["protection"], kur["signature"], kur["path_length"]) == ("signature", SIGNATURES[kind], 1)
-    assert kur["old_serial"] == f"{first.serial_number:x}"
-    assert certconf["signature"] == SIGNATURES[kind]
-    assert public(first.public_key()) != public(second.public_key())
-
-
-@pytest.mark.parametrize(
-    ("request_type", "answer", "kind"),
-    [("ir", "ip", "rsa-2048"), ("cr", "cp", "ec-p256"), ("p10cr", "cp", "ec-p384"), ("ir", "ip", "ed25519")],
-)
-def test_a_vendor_certificate_of_every_kind_of_key_enrolls(
-    station: Callable[..., Station], vendor: Vendor, request_type: str, answer: str, kind: str
-) -> None:
-    enb = station()
-    enb.configure(request=request_type, bootstrap=vendor.bootstrap(enb.folder, kind))
-    enb.obtain()
-    first, certconf = enb.found
-    assert (first["message"], first["answer"], first["answer_protection"]) == (request_type, answer, "signature")
-    assert first["path_length"] == 2, "the device's certificate, and the vendor's CA that came along"
-    assert first["signature"] == certconf["signature"] == SIGNATURES[kind]
+    if one.operation == "kur":
+        before = len(enb.found)
+        second = enb.obtain_quickly(Action.RENEW)
+        assert public(first.public_key()) != public(second.public_key())
+        assert enb.found[before]["old_serial"] == f"{first.serial_number:x}"
+        check_found(enb.found[before:], one)
+    elif one.operation == "rr":
+        assert enb.do(Action.REVOKE).verdict is Verdict.DONE
+        rr = enb.found[-1]
+        assert (rr["message"], rr["protection_valid"], rr["answer"]) == ("rr", True, "rp")
+        assert (rr["serial"], rr["signature"]) == (f"{first.serial_number:x}", signature_of(one))
+    else:
+        check_found(enb.found, one)
+    record.passed(one, f"Bouncy Castle {bouncy_castle.version}")
 
 
-@pytest.mark.parametrize(
-    ("one_way_function", "mac", "profile"),
-    [
-        ("sha256", "hmac-sha1", "lightweight"),
-        ("sha384", "hmac-sha384", "lightweight"),
-        ("sha512", "hmac-sha512", "lightweight"),
-        ("sha1", "hmac-sha1-ietf", "backhaul"),
-    ],
-)
-def test_password_based_macs_of_all_kinds_are_understood_on_both_sides(
-    station: Callable[..., Station], one_way_function: str, mac: str, profile: str
-) -> None:
-    settings = {"algorithm": "pbm", "one-way-function": one_way_function, "mac": mac, "iterations": 1000}
-    enb = station(authority={"profile": profile, "mac": settings})
-    enb.obtain_quickly()
-    for one in enb.found:
-        assert (one["protection"], one["answer_protection"]) == ("PasswordBasedMac", "PasswordBasedMac")
-        assert (one["one_way_function"], one["mac"]) == (HASHES[one_way_function], MACS[mac])
+def signature_of(one: Combination) -> str:
+    return OF_PSS if one.protection == PSS else SIGNATURES[one.protection.kind]
 
 
-@pytest.mark.parametrize("hash_", ["sha256", "sha512"])
-def test_pbmac1_is_understood_on_both_sides(station: Callable[..., Station], hash_: str) -> None:
-    mac = f"hmac-{hash_}"
-    enb = station(authority={"mac": {"algorithm": "pbmac1", "one-way-function": hash_, "mac": mac}})
-    enb.obtain_quickly()
-    for one in enb.found:
-        assert (one["protection"], one["answer_protection"]) == ("PBMAC1", "PBMAC1")
-        assert (one["one_way_function"], one["mac"]) == (MACS[mac], MACS[mac])
+def check_found(found: list[dict[str, Any]], one: Combination) -> None:
+    """Hold Bouncy Castle to have seen the messages of ``one``, protected in its way; validity was looked at before."""
+    request = found[0]
+    assert request["message"] == one.operation
+    judged = next(each for each in found if "possession" in each)
+    assert {each["key"] for each in found if "key" in each} <= {KEYS[one.key]}
+    assert judged["possession"] == ("pkcs10" if one.operation == "p10cr" else "crmf")
+    asked = [one.operation, *(["pollReq"] * 2 if one.course is Course.POLLED else [])]
+    assert [each["message"] for each in found] == asked + ([] if one.course is Course.IMPLICIT else ["certConf"])
+    assert next(each["answer"] for each in found if "serial" in each) == ANSWERS[one.operation]
+    for each in found:
+        if not one.protection.by_mac:
+            assert (each["protection"], each["answer_protection"]) == ("signature", "signature")
+            assert each["signature"] == signature_of(one)
+            continue
+        mac = dict(one.protection.mac)
+        name = {"pbm": "PasswordBasedMac", "pbmac1": "PBMAC1"}[mac["algorithm"]]
+        assert (each["protection"], each["answer_protection"]) == (name, name)
+        hashed = HASHES[mac["one-way-function"]] if mac["algorithm"] == "pbm" else MACS[mac["mac"]]
+        assert (each["one_way_function"], each["mac"]) == (hashed, MACS[mac["mac"]])
+    if one.operation in {"ir", "cr", "p10cr"} and not one.protection.by_mac:
+        assert request["path_length"] == 2, "the device's certificate, and the vendor's CA that came along"
 
 
 def test_the_mac_bouncy_castle_takes_when_told_nothing_is_for_the_backhaul_profile(
@@ -354,26 +373,6 @@ def test_the_mac_bouncy_castle_takes_when_told_nothing_is_for_the_backhaul_profi
     assert not strict.current.exists()
 
     station("own-mac", authority={"profile": "backhaul"}).obtain_quickly()
-
-
-@pytest.mark.parametrize(("request_type", "kind"), [("cr", "ec-p384"), ("p10cr", "rsa-2048"), ("p10cr", "ed25519")])
-def test_cr_and_p10cr_are_answered_with_cp(station: Callable[..., Station], request_type: str, kind: str) -> None:
-    enb = station(request=request_type, key={"algorithm": kind})
-    enb.obtain_quickly()
-    request = enb.found[0]
-    assert (request["message"], request["answer"], request["key"]) == (request_type, "cp", KEYS[kind])
-    assert request["possession"] == ("pkcs10" if request_type == "p10cr" else "crmf")
-
-
-def test_a_request_that_waits_is_polled_for(station: Callable[..., Station]) -> None:
-    enb = station("polls=1", authority=QUICK_POLLING)
-    enb.obtain()
-    assert [(one["message"], one["answer"]) for one in enb.found] == [
-        ("ir", "ip"),
-        ("pollReq", "pollRep"),
-        ("pollReq", "ip"),
-        ("certConf", "pkiconf"),
-    ]
 
 
 def test_a_request_left_waiting_is_taken_up_later(station: Callable[..., Station]) -> None:
@@ -412,12 +411,6 @@ def test_the_root_is_learned_from_ca_pubs_and_trusted_for_the_update(station: Ca
     learned = x509.load_pem_x509_certificates((enb.current / "trust-anchors.pem").read_bytes())
     assert learned == [x509.load_pem_x509_certificate(enb.bouncy_castle.root.read_bytes())]
     enb.obtain("renew")
-
-
-def test_implicit_confirmation_is_taken_when_granted(station: Callable[..., Station]) -> None:
-    enb = station("implicit", authority={"implicit-confirmation": True})
-    enb.obtain_quickly()
-    assert [one["message"] for one in enb.found] == ["ir"]
 
 
 def test_a_revoked_certificate_renews_nothing(station: Callable[..., Station]) -> None:

@@ -18,6 +18,8 @@ from agent.labca import LabCa, LabCaSettings, running
 from agent.labca.keys import KeyKind, LabKey
 from agent.labca.records import CertificateStatus, TransactionState
 from agent.labca.settings import Nonce
+from tests.interop import record
+from tests.interop.combinations import Combination, Course, Peer, of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +88,7 @@ def client(tmp_path: Path) -> Iterator[Callable[..., Client]]:
     """Give a function that starts a CA and returns its client, protected by ``mac`` or a vendor's ``signature``."""
     started: list[Any] = []
 
-    def client(protection: str = "mac", **settings: Any) -> Client:
+    def client(protection: str = "mac", *, device_key: KeyKind = KeyKind.EC_P256, **settings: Any) -> Client:
         values = {"directory": tmp_path / "ca", "secrets": {"enb-4711": "one-time"}, **settings}
         ca = LabCa(LabCaSettings(**values))
         serving = running(ca)
@@ -94,7 +96,7 @@ def client(tmp_path: Path) -> Iterator[Callable[..., Client]]:
         started.append((serving, ca))
         made = Client(ca, tmp_path)
         if protection == "signature":
-            device = ca.make_device("enb-4711")
+            device = ca.make_device("enb-4711", key=LabKey.generate(device_key))
             (tmp_path / "device.pem").write_bytes(device.pem)
             (tmp_path / "device.key").write_bytes(device.key.pem())
             made.signed_by("device")
@@ -112,33 +114,6 @@ def serial(path: Path) -> str:
 
 def states(client: Client) -> list[tuple[BodyType, TransactionState]]:
     return [(one.type, one.state) for one in client.ca.record().transactions]
-
-
-@pytest.mark.parametrize("protection", ["mac", "signature"])
-@pytest.mark.parametrize("command", ["ir", "cr"])
-def test_a_certificate_is_asked_for_and_confirmed(client: Callable[..., Client], command: str, protection: str) -> None:
-    one = client(protection)
-    one.request(command, "device-key", "-sans", "enb-4711.ran.operator.example 192.0.2.7", "-days", "7")
-    text = one.text("device-key")
-    assert "DNS:enb-4711.ran.operator.example, IP Address:192.0.2.7" in text
-    assert "Digital Signature" in text
-    assert states(one) == [(BodyType[command.upper()], TransactionState.CONFIRMED)]
-    assert [message.type for message in one.ca.record().messages][2:] == [BodyType.CERTCONF, BodyType.PKICONF]
-
-
-@pytest.mark.parametrize("protection", ["mac", "signature"])
-def test_pkcs10_is_served(client: Callable[..., Client], protection: str) -> None:
-    one = client(protection)
-    one.key("p10")
-    made = openssl(
-        *("req", "-new", "-config", "/dev/null", "-key", "p10.key", "-subj", SUBJECT, "-out", "p10.csr"),
-        *("-addext", "subjectAltName=DNS:enb-4711.ran.operator.example"),
-        cwd=one.directory,
-    )
-    assert made.returncode == 0, made.stderr
-    one.enroll("p10cr", "p10", "-csr", "p10.csr")
-    assert "DNS:enb-4711.ran.operator.example" in one.text("p10")
-    assert states(one) == [(BodyType.P10CR, TransactionState.CONFIRMED)]
 
 
 @pytest.mark.parametrize("protection", ["mac", "signature"])
@@ -188,38 +163,6 @@ def test_a_revoked_certificate_is_in_the_crl_that_openssl_checks(
     again = one.run("rr", "-oldcert", "device-key.pem")
     assert again.returncode != 0
     assert "certRevoked" in again.stdout + again.stderr
-
-
-@pytest.mark.parametrize("protection", ["mac", "signature"])
-def test_general_messages_are_answered(client: Callable[..., Client], protection: str) -> None:
-    one = client(protection)
-    for options in (
-        (),
-        ("-infotype", "signKeyPairTypes"),
-        ("-infotype", "currentCRL"),
-        ("-infotype", "preferredSymmAlg"),
-    ):
-        done = one.run("genm", *options)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert states(one) == [(BodyType.GENM, TransactionState.ANSWERED)] * 4
-
-
-@pytest.mark.parametrize("protection", ["mac", "signature"])
-@pytest.mark.parametrize("command", ["ir", "cr"])
-def test_openssl_polls_until_the_ca_has_decided(client: Callable[..., Client], command: str, protection: str) -> None:
-    # OpenSSL 3.0 knows no other nonce after polling than the last one it sent.
-    one = client(protection, polls=2, check_after=0, nonce_after_polling=Nonce.LAST)
-    one.request(command, "device-key")
-    kinds = [message.type for message in one.ca.record().messages if not message.sent]
-    assert kinds == [BodyType[command.upper()], *[BodyType.POLLREQ] * 3, BodyType.CERTCONF]
-
-
-@pytest.mark.parametrize("protection", ["mac", "signature"])
-def test_implicit_confirmation_is_granted(client: Callable[..., Client], protection: str) -> None:
-    one = client(protection, implicit_confirm=True)
-    one.request("ir", "device-key", "-implicit_confirm")
-    assert [message.type for message in one.ca.record().messages] == [BodyType.IR, BodyType.IP]
-    assert [entry.status for entry in one.ca.record().certificates] == [CertificateStatus.CONFIRMED]
 
 
 @pytest.mark.parametrize("protection", ["mac", "signature"])
@@ -283,21 +226,139 @@ def test_openssl_defaults_for_the_mac_are_served(client: Callable[..., Client]) 
     assert (one.directory / "ca-pubs.pem").read_bytes() == (one.directory / "ca" / "root.pem").read_bytes()
 
 
-@pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.EC_P384, KeyKind.ED25519])
-def test_a_ca_with_other_keys_is_understood(client: Callable[..., Client], kind: KeyKind) -> None:
-    one = client("signature", key=kind)
-    one.request("ir", "device-key")
-    assert states(one) == [(BodyType.IR, TransactionState.CONFIRMED)]
-
-
-@pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.EC_P384, KeyKind.ED25519])
-def test_devices_with_other_keys_are_served(client: Callable[..., Client], kind: KeyKind) -> None:
-    one = client()
-    one.key("device-key", kind)
-    one.enroll("ir", "device-key", "-newkey", "device-key.key", "-subject", SUBJECT)
-
-
 def test_a_root_that_issues_and_answers_itself_is_understood(client: Callable[..., Client]) -> None:
     one = client("signature", intermediate=False, ra_protects=False)
     one.request("ir", "device-key")
     assert states(one) == [(BodyType.IR, TransactionState.CONFIRMED)]
+
+
+# ---- the table of combinations ---------------------------------------------------------------------------------------
+
+AS_OPENSSL_NAMES_IT = {
+    "hmac-sha1": "hmac-sha1",
+    "hmac-sha256": "hmacWithSHA256",
+    "hmac-sha384": "hmacWithSHA384",
+    "hmac-sha512": "hmacWithSHA512",
+}
+SETTINGS: dict[Course, dict[str, Any]] = {
+    # OpenSSL 3.0 knows no other nonce after polling than the last one it sent.
+    Course.POLLED: {"polls": 1, "check_after": 0, "nonce_after_polling": Nonce.LAST},
+    Course.IMPLICIT: {"implicit_confirm": True},
+}
+ENDS = {
+    Course.PLAIN: TransactionState.CONFIRMED,
+    Course.POLLED: TransactionState.CONFIRMED,
+    Course.IMPLICIT: TransactionState.CONFIRMED,
+    Course.ANSWERED: TransactionState.ANSWERED,
+    Course.REVOKED: TransactionState.ANSWERED,
+}
+
+
+def for_combination(client: Callable[..., Client], one: Combination) -> Client:
+    """Return a client whose first messages are protected as ``one`` says; the CA signs with the same kind of key."""
+    settings = SETTINGS.get(one.course, {})
+    if not one.protection.by_mac:
+        answers = one.answers or one.protection
+        settings = settings | {"key": KeyKind(answers.kind), "signature": answers.scheme or None}
+        return client("signature", device_key=KeyKind(one.protection.kind), **settings)
+    made = client("mac", **settings)
+    mac = dict(one.protection.mac)
+    made.protection = (*MAC[:4], "-digest", mac["one-way-function"], "-mac", AS_OPENSSL_NAMES_IT[mac["mac"]])
+    return made
+
+
+@pytest.mark.parametrize("one", of(Peer.OPENSSL_CLIENT), ids=lambda one: one.id)
+def test_combination(client: Callable[..., Client], one: Combination) -> None:
+    asking = for_combination(client, one)
+    if one.course in {Course.REJECTED, Course.ERROR}:
+        is_refused(asking, one)
+    else:
+        OPERATIONS[one.operation](asking, one)
+        *_, (type_, state) = states(asking)
+        assert (type_, state) == (BodyType[one.operation.upper()], ENDS[one.course])
+    record.passed(one, record.openssl_version())
+
+
+def is_asked_for(asking: Client, one: Combination) -> None:
+    options = ("-implicit_confirm",) if one.course is Course.IMPLICIT else ()
+    asking.key("new", KeyKind(one.key))
+    names = ("-sans", "enb-4711.ran.operator.example 192.0.2.7")
+    asking.enroll(one.operation, "new", "-newkey", "new.key", "-subject", SUBJECT, *names, *options)
+    assert "DNS:enb-4711.ran.operator.example, IP Address:192.0.2.7" in asking.text("new")
+    heard = [message.type for message in asking.ca.record().messages if not message.sent]
+    polls = [BodyType.POLLREQ] * 2 if one.course is Course.POLLED else []
+    confirmation = [] if one.course is Course.IMPLICIT else [BodyType.CERTCONF]
+    assert heard == [BodyType[one.operation.upper()], *polls, *confirmation]
+
+
+def is_asked_for_by_pkcs10(asking: Client, one: Combination) -> None:
+    pkcs10(asking, one)
+    asking.enroll("p10cr", "new", "-csr", "new.csr")
+    assert "DNS:enb-4711.ran.operator.example" in asking.text("new")
+
+
+def pkcs10(asking: Client, one: Combination) -> None:
+    asking.key("new", KeyKind(one.key))
+    made = openssl(
+        *("req", "-new", "-config", "/dev/null", "-key", "new.key", "-subj", SUBJECT, "-out", "new.csr"),
+        *("-addext", "subjectAltName=DNS:enb-4711.ran.operator.example"),
+        cwd=asking.directory,
+    )
+    assert made.returncode == 0, made.stderr
+
+
+def has_certificate(asking: Client, one: Combination) -> None:
+    """Get a certificate with a key of the right kind; it signs from now on, unless a MAC protects."""
+    asking.key("old", KeyKind(one.key))
+    asking.enroll("cr", "old", "-newkey", "old.key", "-subject", SUBJECT)
+    if not one.protection.by_mac:
+        asking.signed_by("old")
+
+
+def is_updated(asking: Client, one: Combination) -> None:
+    has_certificate(asking, one)
+    asking.key("new", KeyKind(one.key))
+    asking.enroll("kur", "new", "-oldcert", "old.pem", "-newkey", "new.key")
+    assert serial(asking.directory / "old.pem") != serial(asking.directory / "new.pem")
+
+
+def is_revoked(asking: Client, one: Combination) -> None:
+    has_certificate(asking, one)
+    done = asking.run("rr", "-oldcert", "old.pem", "-revreason", "4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [entry.status for entry in asking.ca.record().certificates] == [CertificateStatus.REVOKED]
+
+
+def is_answered(asking: Client, _: Combination) -> None:
+    done = asking.run("genm", "-infotype", "currentCRL")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def is_refused(asking: Client, one: Combination) -> None:
+    """Demand that the reason reaches the person at the terminal, in the body or in an error message."""
+    if one.course is Course.REJECTED:
+        asking.ca.misbehave("reject=badCertTemplate")
+        reason, answer = "badCertTemplate", {"ir": BodyType.IP, "p10cr": BodyType.CP}[one.operation]
+    else:
+        # A device of a vendor whom nobody knows.
+        stranger = LabCa(LabCaSettings()).make_device("enb-4711")
+        (asking.directory / "device.pem").write_bytes(stranger.pem)
+        (asking.directory / "device.key").write_bytes(stranger.key.pem())
+        reason, answer = "signerNotTrusted", BodyType.ERROR
+    pkcs10(asking, one)
+    template = ("-csr", "new.csr") if one.operation == "p10cr" else ("-newkey", "new.key", "-subject", SUBJECT)
+    done = asking.run(one.operation, *template, "-certout", "new.pem")
+    assert done.returncode != 0
+    assert reason in done.stdout + done.stderr
+    assert not (asking.directory / "new.pem").exists()
+    assert [message.type for message in asking.ca.record().messages if message.sent] == [answer]
+
+
+OPERATIONS: dict[str, Callable[[Client, Combination], None]] = {
+    "ir": is_asked_for,
+    "cr": is_asked_for,
+    "p10cr": is_asked_for_by_pkcs10,
+    "kur": is_updated,
+    "rr": is_revoked,
+    "genm": is_answered,
+}

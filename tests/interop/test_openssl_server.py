@@ -6,10 +6,31 @@ It hands out one fixed certificate, so the station names that certificate's key 
 from __future__ import annotations
 
 import json
+import os
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
+from agent.cmp.bodies import General
+from agent.cmp.certificates import load
+from agent.cmp.events import Answered, Event
+from agent.cmp.messages import Info
+from agent.cmp.peer import PeerRules
+from agent.cmp.protection import MacParameters
+from agent.cmp.request import Inquiry, Originator, by_certificate, by_secret
+from agent.cmp.transaction import Transaction
+from agent.config import load as load_configuration
+from agent.contract import Action, Job, Outcome, Verdict
+from agent.net.http import CmpClient
+from agent.settings import HttpSettings
+from agent.worker.enrollment import perform
+from agent.worker.reporting import Reporter
+from hsm.software import SoftwareKeyStore
+from tests.interop import record
+from tests.interop.combinations import Combination, Course, Peer, of
+from tests.station import REFERENCE, SECRET
 
 if TYPE_CHECKING:
     from tests.interop.conftest import OpensslServer, Pki
@@ -228,20 +249,6 @@ def test_a_neighbour_with_a_certificate_under_the_same_root_may_not_answer(
     installed(station, pki)
 
 
-@pytest.mark.parametrize(
-    ("key", "request_type"), [("rsa-2048", "ir"), ("ec-p384", "cr"), ("ec-p521", "p10cr"), ("ed25519", "p10cr")]
-)
-def test_every_kind_of_key_and_request(
-    openssl_server: OpensslServer, pki: Pki, tmp_path: Path, key: str, request_type: str
-) -> None:
-    station = pki.station(tmp_path, key=key, request=request_type)
-    station.configure(urls=[openssl_server.start(key=key)])
-    done = station.run("enroll", "ike")
-    assert done.code == 0, done.err
-    assert f"sending {request_type}\n" in done.err
-    installed(station, pki, key)
-
-
 def test_a_key_update_that_brings_the_old_certificate_again_is_refused(
     openssl_server: OpensslServer, pki: Pki, tmp_path: Path
 ) -> None:
@@ -258,3 +265,115 @@ def test_a_key_update_that_brings_the_old_certificate_again_is_refused(
     assert "the CA answered with the certificate we already have" in done.problem
     assert station.credential() == before
     installed(station, pki)
+
+
+# ---- the table of combinations ---------------------------------------------------------------------------------------
+
+SERVER: Final = {
+    Course.POLLED: ("-poll_count", "1", "-check_after", "0"),
+    Course.IMPLICIT: ("-grant_implicitconf",),
+    Course.REJECTED: ("-pkistatus", "2", "-failure", "19"),
+    Course.ERROR: ("-send_error", "-failure", "19"),
+}
+"""How the server is told to behave."""
+SIGNS_WITH: Final = {"ed25519": "ec-p256", "ed448": "ec-p256"}
+"""OpenSSL 3.0 verifies messages signed with these keys, but signs none itself: it insists on a digest."""
+FIRST: Final = ("ir", "cr", "p10cr")
+
+
+@pytest.mark.parametrize("one", of(Peer.OPENSSL_SERVER), ids=lambda one: one.id)
+def test_combination(openssl_server: OpensslServer, pki: Pki, tmp_path: Path, one: Combination) -> None:
+    signed = pki.ra(SIGNS_WITH.get(one.protection.kind, one.protection.kind) or "ec-p256")
+    only_signed = not one.protection.by_mac and (one.operation in FIRST or one.operation == "genm")
+    trusted = "vendor-root.pem" if only_signed else "root.pem"
+    options = () if one.protection.by_mac else (*signed, "-srv_trusted", trusted)
+    secret = None if only_signed else SECRET
+    key = one.key or "ec-p256"
+    url = openssl_server.start(*options, *SERVER.get(one.course, ()), key=key, secret=secret)
+    if one.operation == "genm":
+        asks(pki, url, one)
+    else:
+        enrolls(pki, pki.station(tmp_path, key=key), url, one)
+    record.passed(one, record.openssl_version())
+
+
+def asks(pki: Pki, url: str, one: Combination) -> None:
+    event = answer_to(Inquiry(info_type=Info.CA_CERTS.value), originator(pki, one), pki, url)
+    assert isinstance(event, Answered)
+    assert isinstance(event.body, General)
+    assert [info.type for info in event.body.infos] == [Info.CA_CERTS.value]
+
+
+def originator(pki: Pki, one: Combination) -> Originator:
+    if one.protection.by_mac:
+        return by_secret(REFERENCE, SECRET.encode(), MacParameters(salt=os.urandom(16)))
+    files = pki.device(one.protection.kind)["vendor-certificate"]
+    key = SoftwareKeyStore(pki.directory).find(Path(files["key"]).as_uri())
+    return by_certificate(key, pki.certificate(f"vendor-{one.protection.kind}"))
+
+
+def answer_to(inquiry: Inquiry, by: Originator, pki: Pki, url: str) -> Event:
+    now = datetime.now(UTC)
+    rules = PeerRules(anchors=(load(pki.certificate("root")),))
+    transaction = Transaction(inquiry, by, rules, random=os.urandom)
+    with CmpClient([url], HttpSettings()) as client:
+        return transaction.receive(client.exchange(transaction.send(now)).body, now)
+
+
+def enrolls(pki: Pki, station: Station, url: str, one: Combination) -> None:
+    """Go through ``one`` with the whole worker, in this process; certificates already there come by the secret."""
+    authority: dict[str, Any] = {"urls": [url], "polling": {"minimum": "0.1s"}}
+    if one.protection.by_mac:
+        authority["mac"] = dict(one.protection.mac)
+    if one.protection.scheme:
+        authority["signature"] = one.protection.scheme
+    if one.operation in FIRST:
+        station.identity["request"] = one.operation
+        if not one.protection.by_mac:
+            station.identity["bootstrap"] = pki.device(one.protection.kind)
+    station.configure(implicit_confirmation=one.course is Course.IMPLICIT, **authority)
+    if one.operation in FIRST:
+        ends(pki, station, one, *do(station, Action.ENROLL))
+        return
+    assert do(station, Action.ENROLL)[0].verdict is Verdict.ISSUED
+    action = {"kur": Action.RENEW, "rr": Action.REVOKE}[one.operation]
+    outcome, steps = do(station, action)
+    assert f"sending {one.operation}" in steps
+    if one.course is Course.REVOKED:
+        assert outcome.verdict is Verdict.DONE, outcome
+        return
+    assert outcome.verdict is Verdict.REFUSED, outcome
+    assert "the certificate we already have" in outcome.text
+    installed(station, pki, one.key)
+
+
+def ends(pki: Pki, station: Station, one: Combination, outcome: Outcome, steps: list[str]) -> None:
+    """Demand the end that belongs to the course of ``one``."""
+    assert f"sending {one.operation}" in steps
+    if one.course in {Course.REJECTED, Course.ERROR}:
+        assert outcome.verdict is Verdict.REJECTED, outcome
+        assert ("badCertTemplate" if one.course is Course.REJECTED else "badRequest") in outcome.text
+        nothing_installed(station)
+        return
+    assert outcome.verdict is Verdict.ISSUED, outcome
+    assert ("sending certConf" in steps) is (one.course is not Course.IMPLICIT)
+    assert ("sending pollReq" in steps) is (one.course is Course.POLLED)
+    installed(station, pki, one.key)
+
+
+def do(station: Station, action: Action) -> tuple[Outcome, list[str]]:
+    """Do a job without starting processes, which takes most of the time of a test; return what was said as well."""
+    settings = load_configuration(station.config)
+    identity = settings.identities["ike"]
+    job = Job(
+        action=action,
+        name="ike",
+        identity=identity,
+        authority=settings.authorities["operator"],
+        state_directory=settings.state_directory,
+        patience=20,
+    )
+    said = station.directory / "said"
+    with said.open("wb") as steps:
+        outcome = perform(job, SECRET.encode(), Reporter(steps.fileno(), {}))
+    return outcome, [json.loads(line)["progress"]["text"] for line in said.read_text().splitlines()]

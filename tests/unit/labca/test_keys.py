@@ -23,7 +23,7 @@ def test_a_key_of_each_kind_signs_comes_back_from_its_file_and_makes_a_pki(kind:
         assert not algorithms.verify(algorithms.load_public_key(key.public_key), rule, signature, b"other data")
 
 
-@pytest.mark.parametrize("kind", [KeyKind.EC_P384, KeyKind.ED25519, KeyKind.ML_DSA_44])
+@pytest.mark.parametrize("kind", [KeyKind.EC_P384, KeyKind.EC_P521, KeyKind.ED25519, KeyKind.ML_DSA_44])
 def test_certificates_signed_with_each_kind_verify(kind: KeyKind) -> None:
     made = pki.make(kind, NOW)
     rule = algorithms.signature_algorithm(
