@@ -13,7 +13,8 @@
     ├── TransportError             no CMP message came back
     │   ├── Unreachable            no connection, or it broke before an answer
     │   ├── ServerBusy             503: the server says when to come again
-    │   └── NotCmp                 something answered, but not with CMP (HTML, empty, too large ...)
+    │   ├── NotCmp                 something answered, but not with CMP (HTML, empty, too large ...)
+    │   └── NotFetched             a CRL could not be had from where its certificate says it is
     └── DeployError                a consumer does not use the credential yet
         ├── ConsumerUnavailable    it cannot be asked: not running, not permitted
         ├── ConsumerUnproven       it has the credential, but nothing has shown that it works
@@ -91,6 +92,10 @@ class ServerBusy(TransportError):
 
 class NotCmp(TransportError):
     """Something answered, but not with a CMP message (RFC 9811 section 3)."""
+
+
+class NotFetched(TransportError):
+    """A CRL could not be had from the address in a certificate."""
 
 
 class DeployError(AgentError):

@@ -57,6 +57,11 @@ class Event(StrEnum):
     UNCONFIRMED = "unconfirmed"
     INSTALLED = "installed"
     REVOKED = "revoked"
+    FOUND_REVOKED = "found-revoked"
+    FOUND_ON_HOLD = "found-on-hold"
+    HOLD_ENDED = "hold-ended"
+    ISSUER_REVOKED = "issuer-revoked"
+    STANDING_UNKNOWN = "standing-unknown"
     REFRESHED = "refreshed"
     ROOT_LEARNED = "root-learned"
     ROOT_TAKEN_ON_TRUST = "root-taken-on-trust"
@@ -238,6 +243,55 @@ EVENTS: Final[dict[Event, EventRule]] = {
         "If the device stays in use, enroll it again: 'enrollctl enroll @IDENTITY@ --again', with the vendor's "
         "certificate or a new secret.",
         frozenset({"CERTIFICATE_SERIAL", "CERTIFICATE_NOT_AFTER"}),
+    ),
+    Event.FOUND_REVOKED: EventRule(
+        "523f53451e79446f84b9e66418b104c0",
+        Priority.ERROR,
+        "The certificate of @IDENTITY@ was found revoked",
+        "our certificate is revoked: {subject}, serial {serial}, since {since} ({reason})",
+        "A CRL that the CA signed lists the certificate @CERTIFICATE_SERIAL@ in use. Peers that look will not accept "
+        "it any more. Nobody here asked for that.",
+        "@REMEDY@",
+        frozenset({"CERTIFICATE_SERIAL", "CERTIFICATE_NOT_AFTER", "REMEDY"}),
+    ),
+    Event.FOUND_ON_HOLD: EventRule(
+        "5dee5f8ad2a942b38bb3778568c82ed6",
+        Priority.WARNING,
+        "The certificate of @IDENTITY@ is on hold",
+        "our certificate is on hold: {subject}, serial {serial}, since {since}",
+        "A CRL that the CA signed says that the certificate @CERTIFICATE_SERIAL@ does not count for now "
+        "(certificateHold). That can be taken back, so it stays installed and is looked up again.",
+        "@REMEDY@",
+        frozenset({"CERTIFICATE_SERIAL", "CERTIFICATE_NOT_AFTER", "REMEDY"}),
+    ),
+    Event.HOLD_ENDED: EventRule(
+        "f5efc3c94fb7405d97f85e1614b9f953",
+        Priority.NOTICE,
+        "The certificate of @IDENTITY@ is no longer on hold",
+        "our certificate is no longer on hold: {subject}, serial {serial}",
+        "A newer CRL does not list the certificate @CERTIFICATE_SERIAL@ any more.",
+        "Nothing.",
+        frozenset({"CERTIFICATE_SERIAL", "CERTIFICATE_NOT_AFTER"}),
+    ),
+    Event.ISSUER_REVOKED: EventRule(
+        "b471237f4c054b7eae0f59d531d3b418",
+        Priority.ERROR,
+        "A CA above the certificate of @IDENTITY@ was revoked",
+        "a CA above our certificate does not count any more: {text}",
+        "A CRL lists the certificate of a CA between ours and the root. Every certificate below it is worth nothing to "
+        "peers that look.",
+        "@REMEDY@",
+        frozenset({"REMEDY"}),
+    ),
+    Event.STANDING_UNKNOWN: EventRule(
+        "40328afbc6484cd8b13ea249ebd5a5f7",
+        Priority.WARNING,
+        "Whether the certificate of @IDENTITY@ was revoked is not known",
+        "{text}",
+        "No CRL could be had that says whether the certificate was revoked. It stays in use, and is looked up again at "
+        "the next refresh.",
+        "@REMEDY@",
+        frozenset({"REMEDY"}),
     ),
     Event.REFRESHED: EventRule(
         "b38819bb6ca0443382f586e728c7801d",

@@ -11,7 +11,7 @@ from agent.cmp.states import State
 from agent.errors import StateCorrupt
 from agent.policy import clock, deployment, renewal
 from agent.policy.renewal import CertificateState
-from agent.store.credential import REVOKED
+from agent.store.credential import ON_HOLD, REVOKED
 from agent.store.deployment import DeploymentFile, labels
 from agent.store.faults import reported
 from agent.store.generations import Generation, IdentityStore
@@ -43,9 +43,9 @@ class Consumer:
 class Overview:
     """One identity at a glance. Times are ISO 8601 in UTC; None where there is nothing to say.
 
-    ``state`` is one of: unenrolled, deploying, valid, due, expiring, expired, not-yet-valid, revoked, damaged; where
-    nothing valid is installed also ``open_state``, or the verdict of the last attempt (rejected, unreachable,
-    needs-secret ...). ``deploying``: all is well but for a consumer that does not use the certificate yet.
+    ``state`` is one of: unenrolled, deploying, valid, due, expiring, on-hold, expired, not-yet-valid, revoked,
+    damaged; where nothing valid is installed also ``open_state``, or the verdict of the last attempt (rejected,
+    unreachable, needs-secret ...). ``deploying``: all is well but for a consumer that does not use the certificate yet.
     """
 
     name: str
@@ -67,6 +67,12 @@ class Overview:
     failed_at: str | None = None
     next_action: str | None = None
     next_action_at: str | None = None
+    refreshed_at: str | None = None
+    """When the authority was last asked with success what changed."""
+    refresh_at: str | None = None
+    """When it is asked again."""
+    refresh_error: str | None = None
+    """Why it could not be asked the last time."""
     usable: bool = False
     """Whether a certificate is installed that is valid now, as far as the clock can tell."""
     consumers: tuple[Consumer, ...] = ()
@@ -95,7 +101,9 @@ def look(
     _take_history(history, facts)
     certificate = _certificate(store, settings, now, history.last_success, facts)
     request = _open_request(store, facts)
-    if isinstance(certificate, CertificateState) and certificate in _GOOD:
+    if certificate == ON_HOLD:
+        state = ON_HOLD
+    elif isinstance(certificate, CertificateState) and certificate in _GOOD:
         state = str(certificate)
         if settings is not None and settings.deploy:
             state = _deployment(store, settings, certificate, now, facts)
@@ -156,6 +164,9 @@ def _take_history(history: IdentityState, facts: dict[str, Any]) -> None:
     facts["attempts"] = history.attempts
     facts["next_action"] = history.next_action
     facts["next_action_at"] = history.next_action_at.isoformat() if history.next_action_at else None
+    facts["refreshed_at"] = history.refreshed_at.isoformat() if history.refreshed_at else None
+    facts["refresh_at"] = history.refresh_at.isoformat() if history.refresh_at else None
+    facts["refresh_error"] = history.refresh_error
     if history.last_error is not None:
         facts["last_error"] = history.last_error.text
         facts["remedy"] = history.last_error.remedy
@@ -197,6 +208,8 @@ def _certificate(
     if state is CertificateState.NOT_YET_VALID:
         trouble = f"by this machine's clock ({now:%Y-%m-%d %H:%M} UTC) the certificate is not valid yet"
         facts.update(last_error=trouble, remedy="Set the clock.", failed_at=None)
+    if state in _GOOD and current.marks.get(ON_HOLD):
+        return ON_HOLD
     if state in _GOOD:
         facts["next_action"], facts["next_action_at"] = "renew", plan.due.isoformat()
     return state

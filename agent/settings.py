@@ -275,6 +275,31 @@ class PollingSettings:
     )
 
 
+class RevocationCheck(StrEnum):
+    """Whether CRLs are looked up, and what it means if they say nothing (RFC 5280 section 6.3)."""
+
+    OFF = "off"
+    REPORT = "report"
+    REQUIRE = "require"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrlSettings:
+    """CRLs, over http and https from the addresses in certificates, and by genm from the CA."""
+
+    signer: RevocationCheck = setting(
+        "whether those who sign the CA's answers may have been revoked: off; report what is revoked or cannot be told, "
+        "and refuse the first; require that CRLs say no, and refuse anything else",
+        default=RevocationCheck.REPORT,
+    )
+    own: RevocationCheck = setting(
+        "whether our certificate was revoked, looked up at each refresh: off; report it, and that it cannot be told; "
+        "with require, the refresh counts as failed if it cannot be told",
+        default=RevocationCheck.REPORT,
+    )
+    timeout: float = setting("how long to wait for one CRL", default=10.0, format=Format.DURATION, bounds=(0.1, 600))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthoritySettings:
     """A CA or RA that speaks CMP: where it is, whom to trust, and how to talk to it."""
@@ -328,6 +353,14 @@ class AuthoritySettings:
     )
     certificate_profile: str | None = setting("certProfile sent in the header", default=None, example="gnb")
     implicit_confirmation: bool = setting("ask the CA to skip certConf", default=False)
+    refresh_every: float | None = setting(
+        "how often to ask what changed: CA certificates, a new root, CRLs; sooner if a CRL ends before",
+        default=604_800.0,
+        format=Format.DURATION,
+        bounds=(3600, 31_536_000),
+        word="never",
+    )
+    crls: CrlSettings = setting("what is looked up in CRLs", factory=CrlSettings)
     http: HttpSettings = setting("how messages travel", factory=HttpSettings)
     polling: PollingSettings = setting("what to do while the CA is undecided", factory=PollingSettings)
     quirks: tuple[Quirk, ...] = setting(

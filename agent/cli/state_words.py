@@ -37,8 +37,12 @@ STATES: Final[dict[str, StateWords]] = {
         "by the clock of this machine the certificate is not valid yet: the clock is behind", "Set the clock."
     ),
     "revoked": StateWords(
-        "the certificate was revoked on our request",
+        "the certificate was revoked, on our request or by a CRL that the CA signed",
         "If the device stays in use, get a new one-time secret and run 'enrollctl enroll NAME'.",
+    ),
+    "on-hold": StateWords(
+        "a CRL that the CA signed says that the certificate does not count for now (certificateHold)",
+        "Ask the operator why, and wait: the hold ends with a later CRL, or becomes a revocation.",
     ),
     "damaged": StateWords(
         "files of the credential in use are missing or were changed",

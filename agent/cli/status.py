@@ -67,6 +67,7 @@ def details(one: Overview, now: datetime) -> str:
         "last error": one.last_error and f"{_at(one.failed_at, now)}{one.last_error}",
         "what to do": output.sentence(one.remedy) if one.last_error and one.remedy else None,
         "next": _next(one, now),
+        "authority": _refresh(one, now),
     }
     lines = (f"{key + ':':<14}{value}" for key, value in facts.items() if value is not None)
     return output.folded("\n".join(lines), sys.stdout)
@@ -101,6 +102,16 @@ def _next(one: Overview, now: datetime) -> str:
     if datetime.fromisoformat(one.next_action_at) > now:
         return f"{one.next_action} {span(one.next_action_at, now)}"
     return f"enrollctl {one.open_request or 'renew'} {one.name}"
+
+
+def _refresh(one: Overview, now: datetime) -> str | None:
+    """Say when the authority was asked what changed, and when it is again."""
+    if one.refreshed_at is None and one.refresh_at is None and one.refresh_error is None:
+        return None
+    asked = f"asked what changed {span(one.refreshed_at, now)}" if one.refreshed_at else "not asked yet what changed"
+    again = f", again {span(one.refresh_at, now)}" if one.refresh_at else ""
+    failed = f"; the last attempt failed: {one.refresh_error}" if one.refresh_error else ""
+    return f"{asked}{again}{failed}"
 
 
 def _at(moment: str | None, now: datetime) -> str:

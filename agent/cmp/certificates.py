@@ -127,13 +127,14 @@ class AlgorithmRules:
                 name = _NAMED_BY_OID.get(facts.certificate.public_key_algorithm_oid.dotted_string, "unsuitable")
                 return None if name in self.others else f"a key of the kind {name}"
 
-    def signature_problem(self, facts: Facts) -> str | None:
-        """Say why the algorithm that signed a certificate is not accepted; None when it is."""
-        oid = facts.certificate.signature_algorithm_oid.dotted_string
+    def signature_problem(self, signed: Facts | x509.CertificateRevocationList) -> str | None:
+        """Say why the algorithm that signed a certificate or CRL is not accepted; None when it is."""
+        what = signed.certificate if isinstance(signed, Facts) else signed
+        oid = what.signature_algorithm_oid.dotted_string
         if oid in _NAMED_BY_OID:
             return None if _NAMED_BY_OID[oid] in self.others else f"a signature with {_NAMED_BY_OID[oid]}"
         try:
-            used = facts.certificate.signature_hash_algorithm
+            used = what.signature_hash_algorithm
         except UnsupportedAlgorithm:
             used = None
         if used is None:
@@ -159,7 +160,7 @@ def load(octets: bytes) -> x509.Certificate:
     """
     try:
         der.check(octets)
-        with _quiet():
+        with quiet():
             certificate = x509.load_der_x509_certificate(octets)
     except Exception as error:
         raise _unreadable(error) from error
@@ -183,7 +184,7 @@ def read(certificate: x509.Certificate) -> Facts:
         MalformedMessage: naming what cannot be read; nothing else, whatever the octets are.
     """
     try:
-        with _quiet():
+        with quiet():
             return _read(certificate)
     except Exception as error:
         raise _unreadable(error) from error
@@ -191,9 +192,17 @@ def read(certificate: x509.Certificate) -> Facts:
 
 def signature_verifies(facts: Facts, issuer: Facts) -> bool:
     """Tell whether the key of ``issuer`` made the signature of ``facts``; key and algorithm must belong together."""
-    signed, key = facts.certificate, issuer.public_key
+    return _is_signed_by(facts.certificate, facts.certificate.tbs_certificate_bytes, issuer)
+
+
+def list_verifies(crl: x509.CertificateRevocationList, issuer: Facts) -> bool:
+    """Tell whether the key of ``issuer`` made the signature of ``crl``; key and algorithm must belong together."""
+    return _is_signed_by(crl, crl.tbs_certlist_bytes, issuer)
+
+
+def _is_signed_by(signed: x509.Certificate | x509.CertificateRevocationList, content: bytes, issuer: Facts) -> bool:
+    key, signature = issuer.public_key, signed.signature
     oid = signed.signature_algorithm_oid.dotted_string
-    signature, content = signed.signature, signed.tbs_certificate_bytes
     try:
         hash_, scheme = signed.signature_hash_algorithm, signed.signature_algorithm_parameters
         match key, scheme:
@@ -372,9 +381,11 @@ def _value_key(value: str | bytes) -> str | bytes:
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold()).split())
 
 
-def _quiet() -> warnings.catch_warnings[None]:
-    # Roots with serial number 0, a NULL too many or a name too long are in the field; the library warns on stderr
-    # (CryptographyDeprecationWarning and plain UserWarning), which helps nobody.
+def quiet() -> warnings.catch_warnings[None]:
+    """Keep the library from warning on stderr, which helps nobody (CryptographyDeprecationWarning, UserWarning).
+
+    Roots with serial number 0, a NULL too many or a name too long are in the field.
+    """
     return warnings.catch_warnings(action="ignore", category=UserWarning)
 
 

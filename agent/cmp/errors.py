@@ -9,6 +9,7 @@
         ├── ProtectionError        missing, of the wrong kind, or it does not verify
         │   └── WrongMac           the shared secrets of the two sides differ
         ├── UntrustedPeer          verified, but by somebody who may not speak for the CA
+        ├── StandingUnknown        verified, but whether the signer was revoked must be looked up first
         ├── ProtocolViolation      well protected, but not what this state allows (nonce, transactionID, body ...)
         └── Rejected               a well protected "no": carries PKIStatus, PKIFailureInfo and the CA's words
 
@@ -17,6 +18,8 @@ shown to people, marked as unproven, and never changes state.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class CmpError(Exception):
@@ -57,6 +60,19 @@ class WrongMac(ProtectionError):
 
 class UntrustedPeer(RemoteError):
     """The signature verifies, but no path leads to an anchor, or the signer may not speak for the CA."""
+
+
+class StandingUnknown(RemoteError):
+    """Whether a certificate of the signer's path was revoked cannot be told from the CRLs at hand.
+
+    Look up those of ``path`` (certificates, signer first, anchor last), hand them over, and receive the same octets
+    again; see :meth:`agent.cmp.transaction.Transaction.use_lists`.
+    """
+
+    def __init__(self, what: str, *, path: tuple[Any, ...]) -> None:
+        """Keep the path whose CRLs are wanted."""
+        super().__init__(what, remedy="Its CRL is looked up.")
+        self.path = path
 
 
 class ProtocolViolation(RemoteError):

@@ -17,6 +17,7 @@ from agent.cmp.certificates import Facts, load_all, name_key, read
 from agent.cmp.errors import CmpError, ProtectionError, UntrustedPeer
 from agent.cmp.failures import PKIStatus, clean_text, describe
 from agent.cmp.protection import Kind, ProtectionRules
+from agent.cmp.revocation import Checking, demand_standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,6 +50,7 @@ class PeerRules:
     protection: ProtectionRules = field(default_factory=ProtectionRules)
     algorithms: trust.AlgorithmRules = trust.MODERN
     quirks: frozenset[str] = frozenset()
+    revocation: Checking = field(default_factory=Checking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,8 @@ def verify(
 
     Raises:
         ProtectionError: missing, other kind, refused algorithm, or it does not verify.
-        UntrustedPeer: the signature verifies, but the signer has no path or no authority.
+        UntrustedPeer: the signature verifies, but the signer has no path or no authority, or was revoked.
+        StandingUnknown: whether he was revoked must be looked up first.
         MalformedMessage: what describes the protection cannot be read.
     """
     kind = protection.kind_of(message)
@@ -100,7 +103,8 @@ def verify(
         if kind is Kind.MAC or SIGNED_RESPONSE_TO_MAC not in rules.quirks:
             raise _wrong_kind(message, kind, ours)
         notes = (f"quirk {SIGNED_RESPONSE_TO_MAC}: the CA signed its answer to a MAC-protected request",)
-    path, authorisation = _signed(message, rules, anchors, known, now, clock_trusted=clock_trusted)
+    path, authorisation, remarks = _signed(message, rules, anchors, known, now, clock_trusted=clock_trusted)
+    notes += remarks
     if authorisation.key_usage_ignored:
         notes = (*notes, f"quirk {IGNORE_KEY_USAGE}: the signer's key usage does not include digitalSignature")
     return Proof(kind=kind, path=path, notes=notes)
@@ -180,8 +184,8 @@ def _signed(
     now: datetime,
     *,
     clock_trusted: bool,
-) -> tuple[tuple[x509.Certificate, ...], trust.Authorisation]:
-    """Return the signer's path and right.
+) -> tuple[tuple[x509.Certificate, ...], trust.Authorisation, tuple[str, ...]]:
+    """Return the signer's path and right, and remarks about what CRLs do not tell.
 
     Several certificates may fit: a renewed one beside the old, or forged ones with the signer's name and key, put among
     extraCerts by anybody. What counts is whether one of them is good; what was proven before is tried first.
@@ -207,9 +211,14 @@ def _signed(
                 rules=rules.algorithms,
                 clock_trusted=clock_trusted,
             )
-            return path, _authorise(path, rules)
+            authorisation = _authorise(path, rules)
+            remarks = demand_standing(
+                path, rules.revocation, at=now, rules=rules.algorithms, clock_trusted=clock_trusted
+            )
         except UntrustedPeer as error:
             untrusted = untrusted or error
+        else:
+            return path, authorisation, remarks
     raise untrusted or wrong or _nobody(message)
 
 

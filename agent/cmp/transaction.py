@@ -18,21 +18,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agent.cmp import composition, envelope, interpretation, learning, material, messages, peer
+from agent.cmp import composition, envelope, interpretation, learning, material, messages, peer, revocation
 from agent.cmp.acceptance import Objection
 from agent.cmp.certificates import load, read
 from agent.cmp.envelope import NONCE_LENGTH
-from agent.cmp.errors import LocalError, ProtocolViolation, Rejected, RemoteError
+from agent.cmp.errors import LocalError, ProtocolViolation, Rejected, RemoteError, StandingUnknown
 from agent.cmp.events import Answered, Challenged, Concluded, Declined, Event, Issued, Unacceptable, Undecided
 from agent.cmp.interpretation import Answer
 from agent.cmp.memory import Memory, freeze
 from agent.cmp.possession import PopMethod
 from agent.cmp.request import Wanted
+from agent.cmp.revocation import Checking
 from agent.cmp.states import State, Trigger, step
 from agent.cmp.terms import Learning, Source, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from agent.cmp.acceptance import Expectation
@@ -146,6 +147,12 @@ class Transaction:
         """Set when to ask again: the caller bounds the CA's checkAfter by policy."""
         self._memory = replace(self._memory, check_at=moment)
 
+    def use_lists(self, lists: Iterable[bytes]) -> None:
+        """Take the CRLs that could be had for a :class:`StandingUnknown`; nobody asks for more in this transaction."""
+        rules = self._terms.rules
+        checking = replace(rules.revocation, lists=revocation.load_all(lists), complete=True)
+        self._terms = replace(self._terms, rules=replace(rules, revocation=checking))
+
     def send(self, now: datetime) -> bytes:
         """Build the message that the state calls for, and move on. Save the snapshot before it leaves.
 
@@ -178,12 +185,13 @@ class Transaction:
 
         Raises:
             RemoteError: when it is not acceptable; everything is as before, ``hint`` holds what the peer claims.
-                :class:`Rejected` among them is well protected: the CA cannot take our certConf at this moment.
+                :class:`StandingUnknown` among them asks for CRLs (:meth:`use_lists`); :class:`Rejected` is well
+                protected: the CA cannot take our certConf at this moment.
         """
         message = messages.parse(octets)
         try:
             return self._receive(message, now)
-        except Rejected:
+        except (Rejected, StandingUnknown):
             raise
         except RemoteError as error:
             claim = peer.claim(message)
@@ -233,7 +241,8 @@ class Transaction:
             message,
             ours=terms.originator.kind,
             secret=terms.originator.secret,
-            rules=terms.rules,
+            # Nobody opens connections for a root that is not trusted yet: there is time with the next answer.
+            rules=replace(terms.rules, revocation=Checking()) if brought else terms.rules,
             anchors=(*interpretation.anchors(memory, terms), *brought),
             known=memory.peer_certificates,
             now=now,

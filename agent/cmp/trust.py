@@ -218,7 +218,7 @@ def _not_authorised(signer: Facts, expected: Name | None, *, is_ca: bool, config
         if Counter(name_key(expected)) == Counter(signer.subject_key):
             reason += " (the same parts in another order)"
     elif configured:
-        reason += f", and its key is not among `pins` ({hashlib.sha256(signer.spki).hexdigest()})"
+        reason += f", and its key is not pinned ({hashlib.sha256(signer.spki).hexdigest()})"
     else:
         reason += ", and its extended key usage names neither cmcRA nor cmcCA"
     return UntrustedPeer(

@@ -24,7 +24,7 @@ from agent.labca.misbehaviour import Faults
 from agent.labca.office import Office
 from agent.labca.records import APPROVED, Certificate, LoggedMessage, Transaction, TransactionState
 from agent.labca.responder import Responder
-from agent.labca.settings import LabCaSettings
+from agent.labca.settings import CRL_PATH, LabCaSettings, address
 
 if TYPE_CHECKING:
     from agent.cmp.messages import BodyType
@@ -77,7 +77,11 @@ class LabCa:
         directory = self.settings.directory
         if directory is None:
             self.pki: Pki = pki.make(
-                self.settings.key, now, intermediate=self.settings.intermediate, scheme=self.settings.signature
+                self.settings.key,
+                now,
+                intermediate=self.settings.intermediate,
+                scheme=self.settings.signature,
+                crl_base=_crl_base(self.settings),
             )
         else:
             self.pki = pki.load_or_make(
@@ -86,16 +90,22 @@ class LabCa:
                 now,
                 intermediate=self.settings.intermediate,
                 scheme=self.settings.signature,
+                crl_base=_crl_base(self.settings),
             )
         self._database = Database(directory / "labca.sqlite" if directory else None, durable=self.settings.durable)
         self._faults = Faults()
         rules = ProtectionRules(legacy=self.settings.legacy_algorithms)
+        crl = root_crl = RevocationList(self.settings, self._database, self.pki.issuing)
+        if self.pki.has_intermediate:
+            root_crl = RevocationList(self.settings, self._database, self.pki.root, name="root-crl")
+            root_crl.issued_here = False
         self._office = Office(
             settings=self.settings,
             pki=self.pki,
             database=self._database,
             faults=self._faults,
-            crl=RevocationList(self.settings, self._database, self.pki.issuing),
+            crl=crl,
+            root_crl=root_crl,
             rules=rules,
             root_update=pki.load_root_update(directory) if directory else None,
         )
@@ -132,10 +142,21 @@ class LabCa:
         with self._lock:
             return self._responder.respond(octets, now or datetime.now(UTC))
 
-    def crl(self, now: datetime | None = None) -> bytes:
-        """Return the DER of the present CRL."""
+    def crl(self, now: datetime | None = None, *, of_root: bool = False) -> bytes:
+        """Return the DER of the present CRL of the issuing CA, or of the root."""
         with self._lock, self._database.exchange():
-            return self._office.crl.current(now or datetime.now(UTC))
+            return (self._office.root_crl if of_root else self._office.crl).current(now or datetime.now(UTC))
+
+    def revoke(self, certificate: bytes, reason: int | None = 0, now: datetime | None = None) -> None:
+        """Put a certificate on its issuer's CRL by the operator's hand: a device's, the RA's or the issuing CA's.
+
+        ``reason`` is a CRLReason (RFC 5280 5.3.1); None takes it off again, as only a hold (6) is in earnest.
+        """
+        loaded = x509.load_der_x509_certificate(certificate)
+        of_root = self.pki.has_intermediate and loaded.issuer == self.pki.root.loaded.subject
+        with self._lock, self._database.exchange():
+            crl = self._office.root_crl if of_root else self._office.crl
+            crl.revoke(loaded.serial_number, now or datetime.now(UTC), reason)
 
     def served_at(self, url: str, crl_url: str) -> None:
         """Note where the CA and its CRL can be reached."""
@@ -242,6 +263,13 @@ class LabCa:
                 one.decision = decision
                 self._database.save(one)
         return len(waiting)
+
+
+def _crl_base(settings: LabCaSettings) -> str | None:
+    """Return where the CRLs will be, for the certificates of RA and issuing CA; None where nobody knows yet."""
+    if not (settings.crl_distribution_point and settings.port):
+        return None
+    return f"{address(settings.bind, settings.port)}{CRL_PATH}"
 
 
 def _recorded(transaction: Transaction, messages: list[LoggedMessage]) -> RecordedTransaction:

@@ -1,9 +1,9 @@
-"""The CRL of the issuing CA: signed when something changed or it grows old, and handed out from memory."""
+"""The CRLs of root and issuing CA: signed when something changed or it grows old, and handed out from memory."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from agent.labca import certificates
 
@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from agent.labca.database import Database
     from agent.labca.settings import LabCaSettings
 
-_NUMBER: Final = "crl"
-
 
 class RevocationList:
     """Makes CRLs. Called with the CA's lock held, inside a database transaction."""
 
-    def __init__(self, settings: LabCaSettings, database: Database, issuer: Credential) -> None:
-        """Take the settings, the record of certificates, and who signs."""
+    def __init__(self, settings: LabCaSettings, database: Database, issuer: Credential, *, name: str = "crl") -> None:
+        """Take the settings, the record of certificates, who signs, and what its numbers are kept under."""
+        self._name = name
+        self._own: dict[int, tuple[datetime, int]] = {}
+        self.issued_here = True
+        """Whether the record of certificates is of this issuer's."""
         self._settings = settings
         self._database = database
         self._issuer = issuer
@@ -30,16 +32,24 @@ class RevocationList:
         """Forget the CRL at hand: something was revoked."""
         self._octets = b""
 
+    def revoke(self, serial: int, now: datetime, reason: int | None) -> None:
+        """Put a certificate of the lab's own on the list with a CRLReason, or take it off again (None)."""
+        self._own.pop(serial, None)
+        if reason is not None:
+            self._own[serial] = (now, reason)
+        self.invalidate()
+
     def current(self, now: datetime) -> bytes:
         """Return the DER of the present CRL."""
         if not self._octets or not self._this_update <= now < self._next_update:
-            number = self._database.number(_NUMBER) + 1
-            self._database.set_number(_NUMBER, number)
+            number = self._database.number(self._name) + 1
+            self._database.set_number(self._name, number)
             self._this_update = certificates.whole_seconds(now)
             self._next_update = self._this_update + self._settings.crl_life
-            revoked = tuple(
-                (one.serial, datetime.fromtimestamp(one.revoked or 0, UTC), one.reason)
-                for one in self._database.revoked()
+            devices = self._database.revoked() if self.issued_here else ()
+            revoked = (
+                *((one.serial, datetime.fromtimestamp(one.revoked or 0, UTC), one.reason) for one in devices),
+                *((serial, when, reason) for serial, (when, reason) in self._own.items()),
             )
             self._octets = certificates.sign_crl(self._issuer, revoked, number, self._this_update, self._next_update)
         return self._octets

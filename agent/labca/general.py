@@ -15,11 +15,13 @@ from agent.labca.encoding import Extension
 from agent.labca.office import Answer
 from agent.labca.records import TransactionState
 from agent.labca.refusal import Refusal
+from agent.labca.settings import CRL_PATH, ROOT_CRL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.cmp.bodies import Body
+    from agent.labca.crl import RevocationList
     from agent.labca.office import Exchange, Office
 
 _UNSUPPORTED_OIDS: Final = "1.3.6.1.5.5.7.4.7"
@@ -84,22 +86,27 @@ def _crls(office: Office, question: InfoTypeAndValue, now: datetime) -> InfoType
     statuses = der.children(question.value)
     if len(statuses) != 1:
         raise Refusal(Failure.BAD_REQUEST, "one CRL at a time is served (RFC 9483 4.3.4)")
-    ours, known = _read_status(office, question.value[statuses[0].start : statuses[0].end])
-    newer = office.crl.newer_than(known, now) if ours else None
+    crl, known = _read_status(office, question.value[statuses[0].start : statuses[0].end])
+    newer = crl.newer_than(known, now) if crl is not None else None
     return InfoTypeAndValue(Info.CRLS, _list((newer,)) if newer else None)
 
 
-def _read_status(office: Office, octets: bytes) -> tuple[bool, datetime | None]:
-    """Return whether our CRL is meant, and the thisUpdate of the one the asker has."""
+def _read_status(office: Office, octets: bytes) -> tuple[RevocationList | None, datetime | None]:
+    """Return which CRL of ours is meant, and the thisUpdate of the one the asker has."""
     parts = der.children(octets)
     if not parts or parts[0].tag not in {_DISTRIBUTION_POINT, _ISSUER}:
         raise Refusal(Failure.BAD_DATA_FORMAT, "crlStatusList names neither a distribution point nor an issuer")
     source = octets[parts[0].contents : parts[0].end]
-    # A distribution point of ours is only ever written by us, so any is taken; an issuer must be the issuing CA.
-    ours = parts[0].tag == _DISTRIBUTION_POINT or office.pki.issuing.subject in source
+    # A distribution point of ours is only ever written by us, so any is taken; an issuer must be one of our two.
+    by_point = parts[0].tag == _DISTRIBUTION_POINT
+    crl = None
+    if by_point or office.pki.issuing.subject in source:
+        crl = office.crl
+    if source.endswith(f"{CRL_PATH}{ROOT_CRL}".encode()) if by_point else office.pki.root.subject in source:
+        crl = office.root_crl
     if len(parts) == 1:
-        return ours, None
-    return ours, encoding.read_time(octets[parts[1].start : parts[1].end])
+        return crl, None
+    return crl, encoding.read_time(octets[parts[1].start : parts[1].end])
 
 
 def _key_types(_: Office, __: InfoTypeAndValue, ___: datetime) -> InfoTypeAndValue:

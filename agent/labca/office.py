@@ -28,6 +28,8 @@ class Office:
     database: Database
     faults: Faults
     crl: RevocationList
+    """That of the issuing CA."""
+    root_crl: RevocationList
     rules: ProtectionRules
     root_update: RootUpdate | None = None
     """A prepared change of the root; None while there is none."""

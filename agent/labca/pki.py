@@ -20,11 +20,22 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.cmp import der, names
 from agent.errors import StateError
 from agent.labca import certificates
-from agent.labca.certificates import CMC_RA, Credential, authority_extensions, end_entity_extensions, plan_for, sign
+from agent.labca.certificates import (
+    CMC_RA,
+    Credential,
+    authority_extensions,
+    crl_distribution_point,
+    end_entity_extensions,
+    plan_for,
+    sign,
+)
 from agent.labca.keys import KeyKind, LabKey
+from agent.labca.settings import ROOT_CRL
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent.labca.encoding import Extension
 
 _FOLDER: Final = "pki"
 _LIFE: Final = timedelta(days=3650)
@@ -76,24 +87,40 @@ class Pki:
 _ROLES: Final = ("root", "issuing", "ra", "vendor_root", "bystander", "other_root", "other_ra")
 
 
-def make(kind: KeyKind, now: datetime, *, intermediate: bool = True, scheme: str | None = None) -> Pki:
+def make(
+    kind: KeyKind,
+    now: datetime,
+    *,
+    intermediate: bool = True,
+    scheme: str | None = None,
+    crl_base: str | None = None,
+) -> Pki:
     """Make a new PKI with keys of ``kind``; its names carry a random mark, so two labs never look the same.
 
-    ``scheme``: what root, issuing CA and RA sign with; None for the best their keys can.
+    ``scheme``: what root, issuing CA and RA sign with; None for the best their keys can. ``crl_base``: the URL of the
+    issuing CA's CRL, to stand in the certificates below the root; None leaves it out.
     """
+    by_root = (crl_distribution_point(f"{crl_base}{ROOT_CRL}"),) if crl_base else ()
+    by_issuing = (crl_distribution_point(crl_base),) if crl_base and intermediate else by_root
     mark = secrets.token_hex(3)
     start = now - _BACKDATE
     root = _authority(f"CN=enrolld Lab Root CA {mark},O=enrolld Lab", LabKey.generate(kind, scheme), start)
     issuing = root
     if intermediate:
         name = f"CN=enrolld Lab Issuing CA {mark},O=enrolld Lab"
-        issuing = _authority(name, LabKey.generate(kind, scheme), start, root)
+        issuing = _authority(name, LabKey.generate(kind, scheme), start, root, by_root)
     other_root = _authority(f"CN=Stranger Root CA {mark},O=Stranger", LabKey.generate(), start)
     return Pki(
         root=root,
         issuing=issuing,
         ra=_end_entity(
-            f"CN=enrolld Lab RA {mark},O=enrolld Lab", issuing, LabKey.generate(kind, scheme), start, root, CMC_RA
+            f"CN=enrolld Lab RA {mark},O=enrolld Lab",
+            issuing,
+            LabKey.generate(kind, scheme),
+            start,
+            root,
+            CMC_RA,
+            add=by_issuing,
         ),
         vendor_root=_authority(f"CN=Vendor Root CA {mark},O=Vendor", LabKey.generate(), start),
         bystander=_end_entity(f"CN=another-device-{mark},O=enrolld Lab", issuing, LabKey.generate(), start, root),
@@ -105,7 +132,13 @@ def make(kind: KeyKind, now: datetime, *, intermediate: bool = True, scheme: str
 
 
 def load_or_make(
-    directory: Path, kind: KeyKind, now: datetime, *, intermediate: bool = True, scheme: str | None = None
+    directory: Path,
+    kind: KeyKind,
+    now: datetime,
+    *,
+    intermediate: bool = True,
+    scheme: str | None = None,
+    crl_base: str | None = None,
 ) -> Pki:
     """Load the PKI kept in ``directory``, or make one and keep it there. An existing one is never changed.
 
@@ -119,7 +152,7 @@ def load_or_make(
         directory.mkdir(parents=True, exist_ok=True)
         folder = directory / _FOLDER
         if not folder.is_dir():
-            _store(make(kind, now, intermediate=intermediate, scheme=scheme), folder)
+            _store(make(kind, now, intermediate=intermediate, scheme=scheme, crl_base=crl_base), folder)
         pki = _load(folder, scheme)
         _export(pki, directory)
     except (OSError, ValueError) as error:
@@ -193,17 +226,25 @@ def _authority_plan(subject: bytes, key: LabKey, start: datetime) -> certificate
     return plan_for(subject, key, start, _LIFE, authority_extensions())
 
 
-def _authority(name: str, key: LabKey, start: datetime, issuer: Credential | None = None) -> Credential:
+def _authority(
+    name: str, key: LabKey, start: datetime, issuer: Credential | None = None, add: tuple[Extension, ...] = ()
+) -> Credential:
     plan = _authority_plan(names.name_from_text(name), key, start)
     if issuer is not None:
-        plan = replace(plan, extensions=authority_extensions(path_length=0))
+        plan = replace(plan, extensions=(*authority_extensions(path_length=0), *add))
     return Credential(sign(plan, issuer, key), key)
 
 
 def _end_entity(
-    name: str, issuer: Credential, key: LabKey, start: datetime, root: Credential, *usages: str
+    name: str,
+    issuer: Credential,
+    key: LabKey,
+    start: datetime,
+    root: Credential,
+    *usages: str,
+    add: tuple[Extension, ...] = (),
 ) -> Credential:
-    plan = plan_for(names.name_from_text(name), key, start, _LIFE, end_entity_extensions(*usages))
+    plan = plan_for(names.name_from_text(name), key, start, _LIFE, (*end_entity_extensions(*usages), *add))
     return Credential(sign(plan, issuer), key, () if issuer is root else (issuer.certificate,))
 
 

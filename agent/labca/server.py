@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.errors import ConfigurationError
 from agent.labca.outgoing import CMP_TYPE, Reply
+from agent.labca.settings import CRL_PATH, ROOT_CRL, address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from agent.labca.authority import LabCa
     from agent.labca.settings import LabCaSettings
 
-_CRL_PATH: Final = "/crl"
 _CRL_TYPE: Final = "application/pkix-crl"
 _WELL_KNOWN: Final = "/.well-known/cmp"
 _LOG: Final = logging.getLogger(__name__)
@@ -60,9 +60,8 @@ class Server(http.server.ThreadingHTTPServer):
                 f"the lab CA cannot listen on {settings.bind} port {settings.port}: {error.strerror or error}",
                 remedy="Choose another port (0 takes any free one), or end the program that holds it.",
             ) from error
-        host = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
-        base = f"http://{host}:{self.server_address[1]}"
-        ca.served_at(f"{base}{settings.path}", f"{base}{_CRL_PATH}")
+        base = address(settings.bind, self.server_address[1])
+        ca.served_at(f"{base}{settings.path}", f"{base}{CRL_PATH}")
 
     def server_bind(self) -> None:
         """Bind without asking the name service for our own name, which can take seconds."""
@@ -183,8 +182,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return self._reply(self.server.ca.respond(octets))
 
     def do_GET(self) -> None:
-        if self.path.partition("?")[0] == _CRL_PATH:
-            self._send(Reply(octets=self.server.ca.crl(), content_type=_CRL_TYPE))
+        path = self.path.partition("?")[0]
+        if path in {CRL_PATH, f"{CRL_PATH}{ROOT_CRL}"}:
+            octets = self.server.ca.crl(of_root=path != CRL_PATH)
+            self._send(Reply(octets=octets, content_type=_CRL_TYPE))
         else:
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, keep=True)
 

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 CERTIFICATE_REQUESTS = frozenset({BodyType.IR, BodyType.CR, BodyType.P10CR, BodyType.KUR})
 
 
+CRL_PATH = "/crl"
+"""Where the CRL of the issuing CA is served."""
+ROOT_CRL = "/root"
+"""What follows that path for the root's."""
+
+
+def address(host: str, port: int) -> str:
+    """Return the URL of a server without a path."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class Nonce(StrEnum):
     """Whose senderNonce the answer after polling repeats.
 
@@ -87,7 +98,8 @@ class LabCaSettings:
     backdate: timedelta = timedelta()
     """How long before now a certificate becomes valid; it ends ``validity`` after now."""
     crl_distribution_point: bool = False
-    """Write the URL of the CRL into certificates; needs a running server."""
+    """Write the URL of the CRL into certificates; needs a running server. With a fixed port, those of RA and issuing
+    CA name theirs too, if they are made then."""
     crl_life: timedelta = timedelta(days=7)
 
     # --- how it is answered ------------------------------------------------------------------------------------------

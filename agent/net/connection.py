@@ -85,6 +85,23 @@ class CmpConnection(HTTPConnection):
             self.connect()
 
     def post(self, target: str, headers: Mapping[str, str], body: bytes, *, timeout: float, maximum: int) -> None:
+        """Send one POST in one write and start the clock of its answer; see :meth:`_ask`."""
+        self._ask("POST", target, headers, body, timeout=timeout, maximum=maximum)
+
+    def get(self, target: str, headers: Mapping[str, str], *, timeout: float, maximum: int) -> None:
+        """Send one GET in one write and start the clock of its answer; see :meth:`_ask`."""
+        self._ask("GET", target, headers, None, timeout=timeout, maximum=maximum)
+
+    def _ask(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        timeout: float,
+        maximum: int,
+    ) -> None:
         """Send one request in one write and start the clock of its answer.
 
         ``timeout`` is in seconds for writing and the whole answer, ``maximum`` in octets for its body. Raises OSError;
@@ -95,7 +112,7 @@ class CmpConnection(HTTPConnection):
         self.written = 0
         self._outgoing = octets = bytearray()
         try:
-            self.request("POST", target, body, headers, preload_content=False, decode_content=False)
+            self.request(method, target, body, headers, preload_content=False, decode_content=False)
         finally:
             self._outgoing = None
         with memoryview(octets) as view:

@@ -6,15 +6,19 @@
         lock
         trust-anchors.pem      roots accepted on the authority of a configured or earlier one; trusted
         ca-certificates.pem    certificates the CA sent for building paths; not trusted
+        crls/                  CRLs as they came, by issuer and scope; whoever reads one verifies it
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import hashlib
+import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from agent.errors import ConfigurationError, StateCorrupt
+from agent.errors import ConfigurationError, StateCorrupt, StateError
 from agent.store import atomic, pem
+from agent.store.faults import reported
 from agent.store.generations import IDENTITY_NAME
 from agent.store.locking import exclusive_lock
 
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 
 TRUST_ANCHORS: Final = "trust-anchors.pem"
 CA_CERTIFICATES: Final = "ca-certificates.pem"
+CRLS: Final = "crls"
+MAXIMUM_LISTS: Final = 16
+"""CRLs that are kept for one authority; a path has at most eight certificates."""
 
 
 class AuthorityStore:
@@ -68,6 +75,34 @@ class AuthorityStore:
         if certificates != self.ca_certificates:
             data = pem.encode(certificates, nothing="the CA sent none")
             atomic.write_file(self.directory / CA_CERTIFICATES, data)
+
+    @property
+    def lists(self) -> tuple[bytes, ...]:
+        """The CRLs at hand, DER; they prove nothing before they are verified. What cannot be read is left out."""
+        try:
+            names = sorted(os.listdir(self.directory / CRLS))
+        except OSError:
+            return ()  # none yet, or none to be had: then they are fetched
+        found = []
+        for name in [one for one in names if not atomic.is_temporary(one)][:MAXIMUM_LISTS]:
+            with suppress(StateError):
+                found.append(atomic.read_bounded(self.directory / CRLS / name))
+        return tuple(found)
+
+    def save_list(self, place: bytes, octets: bytes) -> None:
+        """Keep a CRL instead of the earlier one of the same ``place`` (issuer and scope), durably; under the lock.
+
+        Beyond the number that is kept, the one that was written first goes.
+        """
+        directory = self.directory / CRLS
+        atomic.make_directory(directory)
+        atomic.sweep(directory)
+        path = directory / f"{hashlib.sha256(place).hexdigest()}.crl"
+        with reported("tidy", directory):
+            others = sorted((one for one in directory.iterdir() if one != path), key=lambda one: one.stat().st_mtime)
+            for one in others[: max(len(others) + 1 - MAXIMUM_LISTS, 0)]:
+                one.unlink(missing_ok=True)
+        atomic.write_file(path, octets)
 
     def _read(self, name: str) -> tuple[bytes, ...]:
         path = self.directory / name

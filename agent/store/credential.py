@@ -35,7 +35,10 @@ KEY_REFERENCE: Final = "private-key.uri"
 DOCUMENT: Final = "credential.json"
 
 REVOKED: Final = "revoked"
-"""The mark of a certificate that was revoked on our request; its value is the time (ISO 8601)."""
+"""The mark of a certificate that was revoked, on our request or by a verified CRL; its value is the time (ISO 8601)."""
+
+ON_HOLD: Final = "on-hold"
+"""The mark of a certificate that a verified CRL says is on hold, with the time (ISO 8601); None once it is not."""
 
 CONFIRMED: Final = "confirmed"
 """The mark of a certificate that the CA knows we accepted (pkiConf came, or implicit confirmation was granted)."""

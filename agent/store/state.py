@@ -52,6 +52,14 @@ class IdentityState:
     next_action_at: datetime | None = None
     since: datetime | None = None
     """Since when the identity is in the situation it is in."""
+    refresh_at: datetime | None = None
+    """When the authority is asked again what changed; None: never, or nothing is installed yet."""
+    refreshed_at: datetime | None = None
+    """When it was asked last with success."""
+    refresh_failures: int = 0
+    """How many refreshes failed one after another."""
+    refresh_error: str | None = None
+    """Why the last one did."""
     other: Mapping[str, JSON] = field(default_factory=dict)
     """Fields this version does not know; they are written back as they were."""
     damage: str = ""
@@ -177,7 +185,10 @@ def _digest(snapshot: Mapping[str, JSON]) -> str:
 
 
 _KNOWN: Final = frozenset(
-    {"version", "attempts", "last_error", "last_success", "next_action", "next_action_at", "since"}
+    {
+        *("version", "attempts", "last_error", "last_success", "next_action", "next_action_at", "since"),
+        *("refresh_at", "refreshed_at", "refresh_failures", "refresh_error"),
+    }
 )
 
 
@@ -190,6 +201,10 @@ def _document_of(state: IdentityState) -> dict[str, JSON]:
         "next_action": state.next_action,
         "next_action_at": _written(state.next_action_at),
         "since": _written(state.since),
+        "refresh_at": _written(state.refresh_at),
+        "refreshed_at": _written(state.refreshed_at),
+        "refresh_failures": state.refresh_failures,
+        "refresh_error": state.refresh_error,
     }
 
 
@@ -204,6 +219,10 @@ def _state_from(data: bytes, path: Path) -> IdentityState:
             next_action=None if document.get("next_action") is None else _text(document["next_action"]),
             next_action_at=_moment(document.get("next_action_at")),
             since=_moment(document.get("since")),
+            refresh_at=_moment(document.get("refresh_at")),
+            refreshed_at=_moment(document.get("refreshed_at")),
+            refresh_failures=_count(document.get("refresh_failures", 0)),
+            refresh_error=None if document.get("refresh_error") is None else _text(document["refresh_error"]),
             other={name: value for name, value in document.items() if name not in _KNOWN},
         )
     except (ValueError, OverflowError) as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.contract import Action, Job, Verdict
 from agent.overview import look
-from agent.policy import backoff
+from agent.policy import backoff, refresh
 from agent.settings import RenewalMethod
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def decide(seen: Overview, now: datetime) -> Next:
 
     A revoked certificate is left alone: somebody wanted it gone. A consumer that is to get the credential, or to be
     asked whether it still has it, comes first: that is quick and local, and its next time is written down before.
+    While nothing else is due, the authority is asked now and then what changed.
     """
     if seen.deploy_at is not None and _until(seen.deploy_at, now) <= 0.0:
         return Next(Action.DEPLOY, 0.0)
@@ -53,7 +54,12 @@ def _decide(seen: Overview, now: datetime) -> Next:
     if seen.state in _DUE:
         return Next(Action.RENEW, 0.0)
     if seen.usable:
-        return Next(None, min(max(_until(seen.next_action_at, now), 1.0), _LOOK_AGAIN))
+        planned = None if seen.refresh_at is None else datetime.fromisoformat(seen.refresh_at)
+        asking = refresh.wait(planned, now)
+        if asking == 0.0:
+            return Next(Action.REFRESH, 0.0)
+        waits = (max(_until(seen.next_action_at, now), 1.0), _LOOK_AGAIN, asking or _LOOK_AGAIN)
+        return Next(None, min(waits))
     return Next(Action.ENROLL, 0.0)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from agent.cmp.errors import RemoteError
+from agent.cmp.errors import RemoteError, StandingUnknown
 from agent.cmp.failures import PKIStatus
 from agent.cmp.states import State
 from agent.cmp.transaction import Undecided
 from agent.errors import ServerBusy, TransportError
 from agent.events import Event
+from agent.worker.lists import Lists
 from agent.worker.recording import Recorder
 from agent.worker.words import next_step, short_wait
 
@@ -59,6 +60,8 @@ class Conversation:
         save: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin the job's patience now."""
+        self._lists = Lists(job, environment, reporter)
+        self._noted: set[str] = set()
         self._transaction = transaction
         self._client = client
         self._polling = job.authority.polling
@@ -88,16 +91,27 @@ class Conversation:
         self._recorder.sent(octets)
         answer = self._post(octets)
         self._recorder.received(answer.body)
-        event = self._transaction.receive(answer.body, self._environment.judging_time)
+        event = self._receive(answer.body)
         wait = self._time_to_wait(event) if isinstance(event, Undecided) else 0.0
         self._save()
         for note in getattr(event, "notes", ()):
-            self._tell(Event.NOTE, note=note)
+            if note not in self._noted:  # what is odd about the signer is odd about each of his messages
+                self._noted.add(note)
+                self._tell(Event.NOTE, note=note)
         if isinstance(event, Undecided):
             reason = f" ({event.reason})" if event.reason else ""
             fields = {"CMP_STATUS": PKIStatus.WAITING.label} | self._asking_again(wait)
             self._tell(Event.PENDING, fields, reason=reason, wait=short_wait(wait))
         return event
+
+    def _receive(self, octets: bytes) -> CmpEvent:
+        """Hand over the answer; where the signer's standing is unknown, look it up and hand it over again."""
+        try:
+            return self._transaction.receive(octets, self._environment.judging_time)
+        except StandingUnknown as unknown:
+            lists = self._lists.look_up(unknown.path)
+        self._transaction.use_lists(one.octets for one in lists)
+        return self._transaction.receive(octets, self._environment.judging_time)
 
     def give_up(self) -> None:
         """Tell the CA that we do not go on with the request; that it may not hear of it changes nothing for us."""

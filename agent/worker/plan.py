@@ -21,6 +21,7 @@ from agent.cmp.peer import PeerRules
 from agent.cmp.possession import PopMethod
 from agent.cmp.protection import MacParameters
 from agent.cmp.request import Originator, Wanted, by_certificate, by_secret, wanted_extensions
+from agent.cmp.revocation import Checking, Mode
 from agent.cmp.terms import Learning, Source
 from agent.contract import Action
 from agent.errors import ConfigurationError, SecretError, StateError
@@ -236,6 +237,7 @@ def peer_rules(job: Job, current: Generation | None) -> PeerRules:
         protection=profile.protection,
         algorithms=profile.algorithms,
         quirks=frozenset(one.value for one in job.authority.quirks),
+        revocation=Checking(mode=Mode(job.authority.crls.signer.value)),
     )
 
 

@@ -1,7 +1,8 @@
-"""Asking an authority what changed: its CA certificates and a new root (genm, RFC 9483 4.3.1 and 4.3.2)."""
+"""Asking an authority what changed: its CA certificates, a new root and its CRLs (genm, RFC 9483 4.3)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -9,23 +10,27 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.cmp import algorithms, der, failures, profiles, root_update
 from agent.cmp.bodies import General
 from agent.cmp.certificates import Facts, load, read
-from agent.cmp.errors import CmpError, MalformedMessage, UntrustedPeer
+from agent.cmp.errors import CmpError, MalformedMessage, RemoteError, UntrustedPeer
 from agent.cmp.messages import MAXIMUM_CERTIFICATES, Info
 from agent.cmp.request import Inquiry
+from agent.cmp.revocation import crl_status
 from agent.cmp.transaction import Answered, Declined, Transaction
 from agent.contract import Outcome, Verdict
-from agent.errors import ConfigurationError
+from agent.errors import ConfigurationError, TransportError
 from agent.events import Event, sentence
 from agent.net.http import CmpClient
 from agent.store.authorities import AuthorityStore
 from agent.worker.conversation import Conversation, OutOfPatience
+from agent.worker.own_standing import own_standing
 from agent.worker.plan import by_current, peer_rules, recipient
+from agent.worker.record import CRL_ENDS
 from agent.worker.words import day, short_wait
 from hsm.software import SoftwareKeyStore
 
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from agent.cmp.revocation import RevocationList
     from agent.contract import Job
     from agent.store.generations import IdentityStore
     from agent.worker.environment import Environment
@@ -42,7 +47,8 @@ def refresh(job: Job, store: IdentityStore, reporter: Reporter, environment: Env
     """Ask the authority of ``job`` with the certificate in use; the lock of ``store`` is held.
 
     CA certificates are kept as they come and trusted for nothing. A new root is trusted beside the old one if the old
-    one vouches for it; otherwise nothing changes and a person is told.
+    one vouches for it; otherwise nothing changes and a person is told. CRLs are looked up whether the CA answers or
+    not, and say what our own certificate is worth.
 
     Raises:
         ConfigurationError: there is no certificate to ask with.
@@ -54,12 +60,23 @@ def refresh(job: Job, store: IdentityStore, reporter: Reporter, environment: Env
             f"{job.name} has no certificate to ask with", remedy=f"Run 'enrollctl enroll {job.name}' first."
         )
     desk = _Desk(job, store, reporter, environment)
+    try:
+        asked = _ask_the_authority(job, desk, reporter)
+    except (RemoteError, TransportError):
+        own_standing(job, store, reporter, environment, ask=None)
+        raise
+    standing = own_standing(job, store, reporter, environment, ask=desk.crl)
+    if asked.verdict is not Verdict.DONE:
+        return asked
+    if standing.trouble is not None:
+        return standing.trouble
+    return asked if standing.ends is None else replace(asked, fields={CRL_ENDS: standing.ends.isoformat()})
+
+
+def _ask_the_authority(job: Job, desk: _Desk, reporter: Reporter) -> Outcome:
     authority = AuthorityStore(job.state_directory, job.identity.authority)
     try:
-        with authority.lock():
-            certificates = desk.ca_certificates()
-            authority.save_ca_certificates(certificates)
-            added = desk.follow_roots(authority)
+        certificates, roots = desk.ca_certificates(), desk.new_roots()
     except OutOfPatience as wait:
         return Outcome(
             verdict=Verdict.WAITING,
@@ -69,7 +86,11 @@ def refresh(job: Job, store: IdentityStore, reporter: Reporter, environment: Env
         )
     except _Declined as declined:
         return Outcome(verdict=Verdict.REJECTED, text=str(declined), remedy=failures.remedy(declined.failures))
-    words = {"authority": job.identity.authority, "certificates": str(len(certificates)), "roots": str(added)}
+    with authority.lock():
+        authority.save_ca_certificates(certificates)
+        for root in roots:
+            authority.add_trust_anchor(root)
+    words = {"authority": job.identity.authority, "certificates": str(len(certificates)), "roots": str(len(roots))}
     reporter.tell(Event.REFRESHED, None, **words)
     return Outcome(verdict=Verdict.DONE, text=sentence(Event.REFRESHED, words))
 
@@ -88,17 +109,23 @@ class _Desk:
         self._rules = peer_rules(job, current)
         self._recipient = recipient(job, load(current.certificate))
 
+    def crl(self, facts: Facts, known: RevocationList | None) -> tuple[bytes, ...]:
+        """Ask the CA for the CRL of a certificate, if newer than ``known`` (RFC 9483 4.3.4); () when it has none."""
+        value = der.wrap(der.SEQUENCE, crl_status(facts, known))
+        try:
+            answer = self._ask(Info.CRL_STATUS_LIST, value, Info.CRLS)
+        except (OutOfPatience, _Declined, RemoteError, TransportError) as error:
+            self._reporter.tell(Event.NOTE, note=f"the CA was asked for its CRL in vain: {error}")
+            return ()
+        return () if answer is None else tuple(_elements(answer))
+
     def ca_certificates(self) -> tuple[bytes, ...]:
         """Return the CA certificates the CA has; () for none. Damaged ones are left out."""
         answer = self._ask(Info.CA_CERTS, None, Info.CA_CERTS)
         if answer is None:
             return ()
-        elements = der.children(answer)
-        if len(elements) > MAXIMUM_CERTIFICATES:
-            raise der.malformed(f"it lists more than {MAXIMUM_CERTIFICATES} certificates")
         found = []
-        for element in elements:
-            octets = answer[element.start : element.end]
+        for octets in _elements(answer):
             try:
                 load(octets)
             except MalformedMessage:
@@ -106,9 +133,9 @@ class _Desk:
             found.append(octets)
         return tuple(found)
 
-    def follow_roots(self, authority: AuthorityStore) -> int:
-        """Ask for the successor of every root we trust; keep those their predecessor vouches for; return how many."""
-        added = 0
+    def new_roots(self) -> tuple[bytes, ...]:
+        """Ask for the successor of every root we trust; return those their predecessor vouches for, DER."""
+        added: list[bytes] = []
         known = {_der(one) for one in self._rules.anchors}
         for anchor in self._rules.anchors:
             facts = read(anchor)
@@ -119,10 +146,9 @@ class _Desk:
                 continue
             new = self._judge(answer, facts)
             if new is not None and new not in known:
-                authority.add_trust_anchor(new)
                 known.add(new)
-                added += 1
-        return added
+                added.append(new)
+        return tuple(added)
 
     def _judge(self, answer: bytes, old: Facts) -> bytes | None:
         try:
@@ -169,6 +195,13 @@ class _Desk:
                     raise _Declined(event)
                 if isinstance(event, Answered) and isinstance(event.body, General):
                     return event.body
+
+
+def _elements(answer: bytes) -> list[bytes]:
+    elements = der.children(answer)
+    if len(elements) > MAXIMUM_CERTIFICATES:
+        raise der.malformed(f"it lists more than {MAXIMUM_CERTIFICATES} entries")
+    return [answer[one.start : one.end] for one in elements]
 
 
 def _der(certificate: x509.Certificate) -> bytes:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent.contract import Action
+from agent.settings import RenewalMethod
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -36,9 +39,16 @@ def about(facts: Facts, job: Job, transaction_id: bytes) -> dict[str, Any]:
         "not_before": facts.not_before.isoformat(),
         "not_after": facts.not_after.isoformat(),
         "authority": job.identity.authority,
-        "requested_by": "kur" if job.action.value == "renew" else job.identity.request.value,
+        "requested_by": _request(job),
         "transaction_id": transaction_id.hex(),
     }
+
+
+def _request(job: Job) -> str:
+    """Return the name of the message that asked."""
+    if job.action is Action.RENEW and job.identity.renewal.method is not RenewalMethod.ENROLL:
+        return job.identity.renewal.method.value
+    return job.identity.request.value
 
 
 def certificate_words(facts: Facts) -> dict[str, str]:

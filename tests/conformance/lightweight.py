@@ -95,6 +95,12 @@ _FLOWS: Final = Chapter(
             at("cmp/test_root_update", "a_new_root_is_refused_when", "no_changed_octet_is_taken_for_a_root"),
         ),
         done(
+            "EE MAY: genm for a CRL newer than ours (crlStatusList, crls); it is verified before it says anything",
+            "RFC 9483 4.3.4",
+            at("worker/test_crls", "the_ca_itself_is_asked_where_no_address_helps"),
+            at("worker/test_crls", "a_forged_crl_marks_nothing"),
+        ),
+        done(
             "EE MAY: polling, for a certificate and for a whole message, over days and restarts",
             "RFC 9483 4.4",
             at(_POLLING, "a_request_under_consideration_is_polled_for"),
@@ -222,6 +228,16 @@ _RULES: Final = Chapter(
             "RFC 9483 3.3",
             at(_POLLING, "certificates_that_came_earlier_need_not_come_again"),
             at(_POLLING, "a_bare_pkiconf_is_verified_with_the_signer_kept_from_before"),
+        ),
+        done(
+            "EE SHOULD: whether the signer of an answer was revoked is looked up; unknown is a remark, or fatal",
+            "RFC 9483 3.3, RFC 5280 6.3",
+            at(
+                "worker/test_crls",
+                "answers_of_a_revoked_ra_are_refused",
+                "a_crl_that_cannot_be_had_is_remarked_or_refused",
+            ),
+            at("cmp/test_revocation", "a_list_that_proves_nothing_leaves_the_standing_unknown"),
         ),
         done(
             "nothing of a transaction is lost by a restart at any moment",

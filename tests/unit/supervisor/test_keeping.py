@@ -11,6 +11,9 @@ from agent.supervisor.keeping import Next, decide, pause
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
+REFRESH = Next(Action.REFRESH, 0)
+
+
 def at(seconds: float) -> str:
     return (NOW + timedelta(seconds=seconds)).isoformat()
 
@@ -27,6 +30,12 @@ def at(seconds: float) -> str:
         (Overview(name="ike", state="pending", open_request="enroll", next_action_at=at(7)), Next(Action.ENROLL, 7)),
         (Overview(name="ike", state="valid", usable=True, open_request="renew"), Next(Action.RENEW, 0)),
         (Overview(name="ike", state="revoked"), Next(None, 3600)),
+        (Overview(name="ike", state="valid", usable=True, next_action_at=at(90), refresh_at=at(-1)), REFRESH),
+        (Overview(name="ike", state="valid", usable=True, next_action_at=at(90), refresh_at=at(30)), Next(None, 30)),
+        (Overview(name="ike", state="due", usable=True, refresh_at=at(-1)), Next(Action.RENEW, 0)),
+        (Overview(name="ike", state="on-hold", usable=True, refresh_at=at(-1)), REFRESH),
+        (Overview(name="ike", state="expired", refresh_at=at(-1)), Next(Action.ENROLL, 0)),
+        (Overview(name="ike", state="revoked", refresh_at=at(-1)), Next(None, 3600)),
     ],
     ids=lambda value: value.state if isinstance(value, Overview) else None,
 )

@@ -1,0 +1,85 @@
+"""Getting a CRL from an address that stands in a certificate (RFC 5280 4.2.1.13), within bounds.
+
+The address was written by somebody else, so little is done for it: http and https only, no redirects, one answer with
+status 200, at most so many octets within so many seconds in all, over the configured proxy and source address like
+everything we send. Callers ask only for certificates whose path ends in a trusted root.
+"""
+
+from __future__ import annotations
+
+import http.client
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from urllib3.exceptions import HTTPError
+
+from agent.errors import ConfigurationError, NotCmp, NotFetched
+from agent.net.answers import Head, refuse_framing
+from agent.net.connection import USER_AGENT, AllowanceExceededError, CmpConnection, ProxyRefusedError, connection_to
+from agent.net.failures import classify
+from agent.net.route import Route, routes
+from agent.net.text import printable
+
+if TYPE_CHECKING:
+    from agent.settings import HttpSettings
+
+_OK: Final = 200
+_READ_SIZE: Final = 65_536
+_BROKEN: Final = (OSError, http.client.HTTPException, HTTPError, AllowanceExceededError, ProxyRefusedError)
+
+
+def fetch(url: str, settings: HttpSettings, *, timeout: float, maximum: int) -> bytes:
+    """Return what is at ``url``; ``timeout`` is in seconds for all of it, ``maximum`` in octets.
+
+    Raises:
+        NotFetched: when it cannot be had so.
+    """
+    deadline = monotonic() + timeout
+    try:
+        (route,) = routes([url], settings)
+        addresses = route.resolve()
+    except ConfigurationError as error:
+        raise NotFetched(f"{printable(url)} cannot be asked for a CRL: {error}", remedy=error.remedy) from error
+    except OSError as error:
+        raise _failed(printable(url), classify(error)[1]) from error
+    said = "it has no address"
+    for address in addresses:
+        if (left := deadline - monotonic()) <= 0:
+            said = f"it took more than {timeout:g} seconds"
+            break
+        connection = connection_to(address, route)
+        try:
+            connection.open(min(left, settings.connect_timeout))
+            return _get(connection, route, deadline - monotonic(), maximum)
+        except _BROKEN as error:
+            said = (
+                "it sent more than a CRL may have" if isinstance(error, AllowanceExceededError) else classify(error)[1]
+            )
+        finally:
+            connection.drop()
+    raise _failed(route.shown, said)
+
+
+def _get(connection: CmpConnection, route: Route, timeout: float, maximum: int) -> bytes:
+    headers = {"Host": route.server.authority, "User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+    connection.get(route.request_target, headers, timeout=max(timeout, 0.001), maximum=maximum)
+    response = connection.getresponse()
+    if response.status != _OK:
+        raise _failed(route.shown, f"it answered with HTTP status {response.status}")
+    try:
+        refuse_framing(Head(status=response.status, headers=response.headers), route.shown, maximum)
+    except NotCmp as error:
+        raise _failed(route.shown, str(error)) from error
+    body = bytearray()
+    while octets := response.read1(_READ_SIZE, decode_content=False):
+        body += octets
+        if len(body) > maximum:
+            raise _failed(route.shown, f"it sent more than {maximum} octets")
+    return bytes(body)
+
+
+def _failed(where: str, why: str) -> NotFetched:
+    return NotFetched(
+        f"no CRL could be had from {where}: {why}",
+        remedy="See whether a firewall is in the way, and whether the CA's operator publishes its CRL there.",
+    )
