@@ -20,13 +20,14 @@ is its confirmation. What it says goes to the journal, line by line.
 from __future__ import annotations
 
 import os
+import pwd
 import selectors
 import shlex
 import signal
 import subprocess
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from agent import units
 from agent.errors import ConsumerRefused, ConsumerUnavailable
@@ -85,8 +86,7 @@ class Hook:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 umask=0o077,
-                user=self._settings.user,
-                extra_groups=None if self._settings.user is None else (),
+                **_as_user(self._settings.user),
             )
         except (OSError, KeyError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
@@ -101,6 +101,14 @@ class Hook:
             _end(process)
             process.stdout.close()
         return said, process.returncode if process.returncode is not None else -signal.SIGKILL, timed_out
+
+
+def _as_user(name: str | None) -> dict[str, Any]:
+    """Return what makes it another user: with that user's own group, and none of ours."""
+    if name is None:
+        return {}
+    user = pwd.getpwnam(name)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
 
 
 def environment_of(change: Change, identity: str) -> dict[str, str]:
