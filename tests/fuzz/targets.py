@@ -67,8 +67,9 @@ class Target:
 
 @cache
 def _recorded() -> list[bytes]:
-    """Return messages that OpenSSL made, and answers of our lab CA at every moment of a transaction."""
+    """Return messages of every body type, by OpenSSL and by us, and answers of the lab CA at every moment."""
     recorded = [file.read_bytes() for file in sorted((VECTORS / "openssl").glob("*-re*.der"))]
+    recorded += [bytes.fromhex(one["message"]) for one in json.loads((VECTORS / "messages.json").read_text())]
     return recorded + [awaiting(name, Kind.MAC).answer for name in STAGES]
 
 
