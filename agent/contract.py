@@ -93,6 +93,8 @@ class Job:
     """The PKCS#11 tokens that this job may need, by the names they have in the configuration."""
     pin_descriptors: dict[str, int] = field(default_factory=dict)
     """Inherited descriptors from which their PINs are read to the end, by the same names."""
+    password_descriptors: dict[str, int] = field(default_factory=dict)
+    """Inherited descriptors of passwords for consumers (PKCS#12), by where they come from in the configuration."""
     patience: float = 0.0
     """Seconds the worker may itself sit out while the CA is undecided or busy; past that it ends with ``waiting``."""
     again: bool = False

@@ -48,6 +48,12 @@ MISTAKES: Final[tuple[Rule[DeployTarget], ...]] = (
         "name where it comes from, such as credential:p12-password",
     ),
     Rule(
+        "directory.password",
+        lambda one: one.own.directory is not None and one.own.directory.password == "prompt",  # noqa: S105
+        "must not be `prompt`: files are written when nobody is there",
+        "name a systemd credential or a file",
+    ),
+    Rule(
         "directory.names",
         _leads_outside,
         "must stay below the directory: relative, without `..` or a leading dot, and no name twice",

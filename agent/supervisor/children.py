@@ -221,8 +221,10 @@ def _with_pipes(job: Job, secrets: Secrets, pipes: ExitStack) -> tuple[Job, tupl
 
     shared = None if secrets.shared is None else pipe(secrets.shared)
     pins = {name: pipe(pin) for name, pin in secrets.pins.items()}
-    together = (*pins.values(), *(() if shared is None else (shared,)))
-    return replace(job, secret_descriptor=shared, pin_descriptors=pins), together
+    passwords = {source: pipe(password) for source, password in secrets.passwords.items()}
+    together = (*pins.values(), *passwords.values(), *(() if shared is None else (shared,)))
+    job = replace(job, secret_descriptor=shared, pin_descriptors=pins, password_descriptors=passwords)
+    return job, together
 
 
 def _pipe_with(secret: bytes) -> int:

@@ -6,6 +6,7 @@ import os
 import shlex
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,8 @@ class Secrets:
     """The one-time secret."""
     pins: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """The PINs of tokens, by the tokens' names in the configuration."""
+    passwords: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """Passwords for consumers, by where they come from in the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Wanted:
     error: type[SecretError] = SecretError
 
 
+_PASSWORD: Final = Wanted("password", "the password of the PKCS#12 file", "Choose a password")
 ONE_TIME_SECRET: Final = Wanted("secret", "the one-time secret", "Ask the operator for the one-time secret")
 
 
@@ -68,7 +72,18 @@ def gather(job: Job, *, ask: Callable[[str], str] | None) -> Secrets:
     for name, token in job.tokens.items():
         wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError)
         pins[name] = read_secret(token.pin, ask=ask, wanted=wanted)
-    return Secrets(shared, pins)
+    return Secrets(shared, pins, _passwords(job))
+
+
+def _passwords(job: Job) -> dict[str, bytes]:
+    """Read the passwords for consumers. One that is not to be had holds up nothing but that consumer, who tells."""
+    found = {}
+    for target in job.identity.deploy:
+        source = target.directory.password if target.directory else None
+        if source is not None:
+            with suppress(SecretError):
+                found[source] = read_secret(source, ask=None, wanted=_PASSWORD)
+    return found
 
 
 def read_secret(source: str, *, ask: Callable[[str], str] | None, wanted: Wanted = ONE_TIME_SECRET) -> bytes:

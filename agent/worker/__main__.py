@@ -25,6 +25,10 @@ def main() -> int:
         job = read_job(sys.stdin.buffer.read(MAXIMUM_JOB + 1))
         secret = read_secret(job.secret_descriptor, "secret-descriptor")
         pins = {name: read_secret(one, f"pin-descriptors.{name}") or b"" for name, one in job.pin_descriptors.items()}
+        passwords = {
+            source: read_secret(one, f"password-descriptors.{source}") or b""
+            for source, one in job.password_descriptors.items()
+        }
         reporter.remember(IDENTITY=job.name, AUTHORITY=job.identity.authority)
         from agent.worker.enrollment import perform  # noqa: PLC0415 - a bad job is refused before the heavy imports
 
@@ -37,7 +41,7 @@ def main() -> int:
 
             outcome = probe(job, environment)
         else:
-            outcome = perform(job, secret, reporter, environment, pins=pins)
+            outcome = perform(job, secret, reporter, environment, pins=pins, passwords=passwords)
     except AgentError as error:
         outcome = Outcome(verdict=Verdict.MISCONFIGURED, text=str(error), remedy=error.remedy)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must still be reported in words

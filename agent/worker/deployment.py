@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Outcome, Verdict
 from agent.deploy import material
+from agent.deploy.material import token_of
 from agent.deploy.target import RENEWED, RESTORED, ROLLED_BACK, Change, Hands, open_target
 from agent.errors import ConsumerRefused, ConsumerUnavailable, DeployError, SecretError, StateCorrupt
 from agent.events import Event
@@ -23,10 +25,12 @@ from agent.worker.words import short_wait
 from hsm.errors import KeyStoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.contract import Job
     from agent.deploy.material import Material
     from agent.deploy.target import Target
-    from agent.settings import DeployTarget
+    from agent.settings import DeployTarget, TokenSettings
     from agent.store.generations import Generation, IdentityStore
     from agent.worker.environment import Environment
     from agent.worker.reporting import Reporter
@@ -35,17 +39,32 @@ _FAILURES: Final = (DeployError, SecretError, KeyStoreError, StateCorrupt)
 _RANDOM_BITS: Final = 32
 
 
-def deploy(job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> Outcome:
+def deploy(
+    job: Job,
+    store: IdentityStore,
+    reporter: Reporter,
+    environment: Environment,
+    *,
+    pins: Mapping[str, bytes],
+    passwords: Mapping[str, bytes],
+) -> Outcome:
     """Bring the current generation to every consumer that lacks it, and ask the others whether they still have it.
 
-    What is not due is left alone unless ``job.again``. Raise :class:`agent.errors.StateError` for the disk.
+    What is not due is left alone unless ``job.again``. ``pins`` are those of the job's tokens by their names,
+    ``passwords`` those for consumers by where they come from. Raise :class:`agent.errors.StateError` for the disk.
     """
     current = store.current
     if current is None:
         return Outcome(verdict=Verdict.DONE, text="there is no certificate yet that could be deployed")
     if not job.identity.deploy:
         return Outcome(verdict=Verdict.DONE, text="no consumer is configured")
-    return _Deployment(job, store, reporter, environment).run(current)
+    hands = Hands(
+        identity=job.name,
+        say=lambda text: reporter.tell(Event.CONSUMER_SAID, text=text),
+        read_secret=partial(_password, passwords),
+        read_pin=partial(_pin, job.tokens, pins),
+    )
+    return _Deployment(job, store, reporter, environment, hands).run(current)
 
 
 class _Refused(Exception):
@@ -59,7 +78,9 @@ class _Refused(Exception):
 
 
 class _Deployment:
-    def __init__(self, job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> None:
+    def __init__(
+        self, job: Job, store: IdentityStore, reporter: Reporter, environment: Environment, hands: Hands
+    ) -> None:
         self._job = job
         self._store = store
         self._tell = reporter.tell
@@ -69,12 +90,7 @@ class _Deployment:
         self._settings = dict(zip(self._labels, job.identity.deploy, strict=True))
         self._record = self._file.load().only(self._labels)
         self._materials: dict[int, Material] = {}
-        self._hands = Hands(
-            identity=job.name,
-            say=lambda text: reporter.tell(Event.CONSUMER_SAID, text=text),
-            read_secret=_no_secret,
-            read_pin=_no_secret,
-        )
+        self._hands = hands
 
     def run(self, current: Generation) -> Outcome:
         """Do what is due; return DONE when every consumer uses the newest generation it is meant to use."""
@@ -372,8 +388,24 @@ def _serial(generation: Generation) -> str:
     return str(generation.description.get("serial", "?"))
 
 
-def _no_secret(source: str) -> bytes:
+def _password(passwords: Mapping[str, bytes], source: str) -> bytes:
+    password = passwords.get(source)
+    if not password:
+        raise ConsumerUnavailable(
+            f"the password from {source} is not to be had",
+            remedy="Put it where the configuration says: a file that only enrolld may read, or LoadCredential= in the "
+            "unit.",
+        )
+    return password
+
+
+def _pin(tokens: Mapping[str, TokenSettings], pins: Mapping[str, bytes], reference: str) -> bytes:
+    """Return the PIN of the token that a ``pkcs11:`` URI names; of the only one where it names none."""
+    label = token_of(reference)
+    named = [name for name, token in tokens.items() if label in {None, token.label}]
+    if len(named) == 1 and pins.get(named[0]):
+        return pins[named[0]]
     raise ConsumerUnavailable(
-        f"the secret {source} does not reach the worker",
-        remedy="This version passes no secrets to consumers; choose another layout.",
+        f"the PIN of the token that holds the key ({reference}) is not to be had",
+        remedy="Configure the token under `tokens`, with `pin`.",
     )

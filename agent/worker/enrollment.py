@@ -6,8 +6,9 @@ From there on :mod:`agent.worker.course` exchanges the messages.
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agent.cmp.certificates import Facts, load, read
@@ -31,7 +32,7 @@ from agent.worker.words import certificate_fields, certificate_words
 from hsm.software import SoftwareKeyStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from agent.worker.reporting import Reporter
 
@@ -43,24 +44,32 @@ def perform(
     environment: Environment | None = None,
     *,
     pins: Mapping[str, bytes] | None = None,
+    passwords: Mapping[str, bytes] | None = None,
 ) -> Outcome:
     """Do ``job`` and return how it ended; every error of ours becomes an outcome with its remedy.
 
-    ``secret`` is the one-time secret, ``pins`` those of the job's tokens by their names.
+    ``secret`` is the one-time secret, ``pins`` those of the job's tokens by their names, ``passwords`` those for
+    consumers by where they come from.
     """
     environment = environment or Environment()
     store = IdentityStore(job.state_directory, job.name)
+    deploy = partial(_deploy, handed=Handed(pins or {}, passwords or {}))
     work = _Work(job, secret, pins or {}, reporter, environment, store)
     try:
         with store.lock():
             try:
-                outcome = _other(job, store, reporter, environment) if job.action in _OTHER_JOBS else work.run()
+                if job.action is Action.DEPLOY:
+                    outcome = deploy(job, store, reporter, environment)
+                else:
+                    outcome = _other(job, store, reporter, environment) if job.action in _OTHER_JOBS else work.run()
             except verdicts.REPORTED as error:
                 outcome = verdicts.outcome_of(error, by_secret=secret is not None)
             if job.action is not Action.DEPLOY:  # which keeps a record of its own
                 _record(store, job, outcome, reporter, environment.now())
             if outcome.verdict in _INSTALLED and job.identity.deploy:
-                outcome = _deployed(outcome, job, store, reporter, environment)
+                outcome = _with_deployment(
+                    outcome, lambda: deploy(replace(job, again=False), store, reporter, environment)
+                )
     except verdicts.REPORTED as error:
         outcome = verdicts.outcome_of(error, by_secret=secret is not None)
     if outcome.verdict not in _NO_FAILURE:
@@ -80,7 +89,6 @@ _NO_FAILURE: Final = _INSTALLED | {Verdict.DONE, Verdict.WAITING, Verdict.DEPLOY
 _OTHER_JOBS: Final = {
     Action.REVOKE: ("agent.worker.revocation", "revoke"),
     Action.REFRESH: ("agent.worker.refreshing", "refresh"),
-    Action.DEPLOY: ("agent.worker.deployment", "deploy"),
 }
 """Jobs that ask for no certificate: the module and its function, imported only for such a job."""
 
@@ -91,12 +99,24 @@ def _other(job: Job, store: IdentityStore, reporter: Reporter, environment: Envi
     return outcome
 
 
-def _deployed(
-    outcome: Outcome, job: Job, store: IdentityStore, reporter: Reporter, environment: Environment
-) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What consumers need of what the worker inherited; nothing of it shows where this is printed."""
+
+    pins: Mapping[str, bytes] = field(repr=False)
+    passwords: Mapping[str, bytes] = field(repr=False)
+
+
+def _deploy(job: Job, store: IdentityStore, reporter: Reporter, environment: Environment, *, handed: Handed) -> Outcome:
+    from agent.worker.deployment import deploy  # noqa: PLC0415 - loaded only where there are consumers
+
+    return deploy(job, store, reporter, environment, pins=handed.pins, passwords=handed.passwords)
+
+
+def _with_deployment(outcome: Outcome, deploy: Callable[[], Outcome]) -> Outcome:
     """Bring what is installed to its consumers; return ``outcome``, unless one of them does not use it yet."""
     try:
-        deployment = _other(replace(job, action=Action.DEPLOY, again=False), store, reporter, environment)
+        deployment = deploy()
     except verdicts.REPORTED as error:
         deployment = verdicts.outcome_of(error, by_secret=False)
     if deployment.verdict is Verdict.DONE:
