@@ -24,6 +24,8 @@ class Action(StrEnum):
     RENEW = "renew"
     REVOKE = "revoke"
     REFRESH = "refresh"
+    TEMPLATE = "template"
+    """Ask the CA what it wants in a request; nothing is kept or written down."""
     PROBE = "probe"
     """Ask the CA something harmless: nothing is locked, kept or written down (``enrollctl doctor``)."""
     DEPLOY = "deploy"

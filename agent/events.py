@@ -71,6 +71,7 @@ class Event(StrEnum):
     DEPLOY_FAILED = "deploy-failed"
     ROLLED_BACK = "rolled-back"
     CONSUMER_SAID = "consumer-said"
+    TEMPLATE = "template"
     UNCHANGED = "unchanged"
     FAILED = "failed"
     READY = "ready"
@@ -379,6 +380,14 @@ EVENTS: Final[dict[Event, EventRule]] = {
         "{text}",
         "A remark while the certificate was brought to a consumer, or a line that a configured command wrote.",
         "Nothing, unless the line itself says so.",
+    ),
+    Event.TEMPLATE: EventRule(
+        "b8ade3a7ea6d48938ebb2ed0b24d4d92",
+        Priority.INFO,
+        "What @AUTHORITY@ wants in a request",
+        "the CA wants in a request: {facts}",
+        "The CA was asked for its template (certReqTemplate). A request that it forbids is not sent.",
+        "Nothing.",
     ),
     Event.UNCHANGED: EventRule(
         "eb913ee38a7148d08fa962eb972c163a",

@@ -352,6 +352,10 @@ class AuthoritySettings:
         example="rsa-pss-sha256",
     )
     certificate_profile: str | None = setting("certProfile sent in the header", default=None, example="gnb")
+    request_template: bool = setting(
+        "ask the CA before each request what it wants in one (certReqTemplate), hold the request to it and complete it",
+        default=False,
+    )
     implicit_confirmation: bool = setting("ask the CA to skip certConf", default=False)
     refresh_every: float | None = setting(
         "how often to ask what changed: CA certificates, a new root, CRLs; sooner if a CRL ends before",

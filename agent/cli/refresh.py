@@ -1,4 +1,4 @@
-"""``enrollctl refresh``: ask the authority for new CA certificates and a new root."""
+"""``enrollctl refresh``: ask the authority what changed: CA certificates, a new root, CRLs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 @jobs.json_option
 @click.pass_obj
 def command(context: Context, name: str | None, *, wait: float, as_json: bool) -> int:
-    """Ask the authority of the identity NAME for its CA certificates and for a new root (genm).
+    """Ask the authority of the identity NAME what changed: CA certificates, a new root, CRLs (genm).
 
-    A new root is accepted only if the root trusted now vouches for it; then both are trusted.
+    A new root is accepted only if the root trusted now vouches for it; then both are trusted. CRLs, fetched from the
+    addresses in certificates too, say whether our own certificate was revoked. enrolld does this on a schedule.
     """
     return jobs.run(context.config, name, Action.REFRESH, again=True, abandon=False, wait=wait, as_json=as_json)

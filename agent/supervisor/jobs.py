@@ -63,7 +63,9 @@ def _references(identity: IdentitySettings, state_directory: Path, name: str, ac
     if identity.key.existing is not None:
         yield identity.key.existing
     vendor = identity.bootstrap.vendor_certificate
-    if vendor is not None and (action is Action.ENROLL or identity.renewal.method is RenewalMethod.ENROLL):
+    if vendor is not None and (
+        action in {Action.ENROLL, Action.TEMPLATE} or identity.renewal.method is RenewalMethod.ENROLL
+    ):
         yield vendor.key
     store = IdentityStore(state_directory, name)
     try:

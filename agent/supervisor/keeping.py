@@ -19,7 +19,7 @@ _PERSON: Final = frozenset(
     {Verdict.NEEDS_SECRET, Verdict.NEEDS_PIN, Verdict.NEEDS_TOKEN, Verdict.MISCONFIGURED, Verdict.REJECTED}
 )
 """After these only a person or the operator can change anything: tried again seldom."""
-_REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW})
+_REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW, Action.TEMPLATE})
 _LOOK_AGAIN: Final = 3600.0
 
 
@@ -83,6 +83,8 @@ def needs_secret(job: Job) -> bool:
     if job.identity.bootstrap.shared_secret is None or job.action not in _REQUESTS:
         return False
     seen = look(job.state_directory, job.name)
+    if job.action is Action.TEMPLATE:
+        return not seen.usable
     if seen.open_request is not None and not job.abandon:
         return _by_bootstrap(Action(seen.open_request), job) and seen.open_state != "installing"
     return _by_bootstrap(job.action, job) and (job.action is Action.RENEW or job.again or not seen.usable)

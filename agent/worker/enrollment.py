@@ -20,7 +20,7 @@ from agent.events import Event, sentence
 from agent.net.http import CmpClient
 from agent.store.credential import REVOKED
 from agent.store.generations import Generation, IdentityStore
-from agent.worker import resuming, verdicts
+from agent.worker import resuming, templating, verdicts
 from agent.worker.course import Course, Tools
 from agent.worker.environment import Environment
 from agent.worker.installing import install
@@ -64,7 +64,7 @@ def perform(
                     outcome = _other(job, store, reporter, environment) if job.action in _OTHER_JOBS else work.run()
             except verdicts.REPORTED as error:
                 outcome = verdicts.outcome_of(error, by_secret=secret is not None)
-            if job.action is not Action.DEPLOY:  # which keeps a record of its own
+            if job.action not in _WITHOUT_RECORD:
                 _record(store, job, outcome, reporter, environment.now())
             if outcome.verdict in _INSTALLED and job.identity.deploy:
                 outcome = _with_deployment(
@@ -82,6 +82,8 @@ def perform(
     return outcome
 
 
+_WITHOUT_RECORD: Final = frozenset({Action.DEPLOY, Action.TEMPLATE})
+"""Jobs that say nothing about the next attempt; what was deployed has a record of its own."""
 _INSTALLED: Final = frozenset({Verdict.ISSUED, Verdict.UNCHANGED})
 _NO_FAILURE: Final = _INSTALLED | {Verdict.DONE, Verdict.WAITING, Verdict.DEPLOYING}
 """Whatever else there is to tell has been told; DEPLOYING by an event for each consumer."""
@@ -155,7 +157,8 @@ class _Work:
 
     def run(self) -> Outcome:
         """Go on with the open request, or start one."""
-        opened = None if self._job.abandon else resuming.load(self._store.transaction)
+        keeps_open = self._job.action is not Action.TEMPLATE and not self._job.abandon
+        opened = resuming.load(self._store.transaction) if keeps_open else None
         if isinstance(opened, OpenRequest):
             # What was begun is finished first, be it an enrollment or a renewal.
             self._job = replace(self._job, action=opened.action)
@@ -175,7 +178,11 @@ class _Work:
             if current and facts and self._in_force(facts) and REVOKED not in current.marks:
                 return self._unchanged(facts)
         plan = self._plan(current)
+        if self._job.action is Action.TEMPLATE:
+            return templating.show(self._job, plan, self._reporter, self._environment)
         opened = self._take_key(opened, current)
+        if opened is None and self._job.authority.request_template:
+            plan = templating.fitted(self._job, plan, self._key.key, self._reporter, self._environment)
         transaction = Transaction(
             plan.wanted(self._key.key),
             plan.originator,

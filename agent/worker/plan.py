@@ -183,6 +183,8 @@ def _who_asks(
     by_bootstrap: Callable[[], Originator],
 ) -> tuple[BodyType, Originator]:
     """Return the message to send and who vouches for it: the present key, another identity, or the bootstrap."""
+    if job.action is Action.TEMPLATE and current is not None and REVOKED not in current.marks:
+        return BodyType.GENM, by_current(job, current, keys)
     if method is RenewalMethod.KUR and current is not None:
         return BodyType.KUR, by_current(job, current, keys)
     if method is RenewalMethod.CR:

@@ -7,6 +7,7 @@ used for it, because some CAs count every use.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agent.cmp import failures, messages
@@ -14,6 +15,7 @@ from agent.cmp.bodies import ErrorMessage, General
 from agent.cmp.errors import CmpError, MalformedMessage
 from agent.cmp.messages import BodyType, Header, Info, InfoTypeAndValue, Message
 from agent.cmp.request import Inquiry
+from agent.cmp.revocation import Checking
 from agent.cmp.transaction import Transaction, Undecided
 from agent.contract import Outcome, Verdict
 from agent.net.http import CmpClient
@@ -61,7 +63,7 @@ def _signed(job: Job, current: Generation, client: CmpClient, environment: Envir
     transaction = Transaction(
         Inquiry(info_type=Info.CA_CERTS.value, recipient=recipient(job, load(current.certificate))),
         by_current(job, current, SoftwareKeyStore(job.state_directory)),
-        peer_rules(job, current),
+        replace(peer_rules(job, current), revocation=Checking()),  # nothing is fetched and kept for a probe
         random=environment.random,
         clock_trusted=environment.clock_trusted,
     )

@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from agent.cmp import algorithms, der, failures, profiles, root_update
-from agent.cmp.bodies import General
+from agent.cmp import der, failures, profiles, root_update
 from agent.cmp.certificates import Facts, load, read
-from agent.cmp.errors import CmpError, MalformedMessage, RemoteError, UntrustedPeer
+from agent.cmp.errors import MalformedMessage, RemoteError, UntrustedPeer
 from agent.cmp.messages import MAXIMUM_CERTIFICATES, Info
-from agent.cmp.request import Inquiry
 from agent.cmp.revocation import crl_status
-from agent.cmp.transaction import Answered, Declined, Transaction
 from agent.contract import Outcome, Verdict
 from agent.errors import ConfigurationError, TransportError
 from agent.events import Event, sentence
-from agent.net.http import CmpClient
 from agent.store.authorities import AuthorityStore
-from agent.worker.conversation import Conversation, OutOfPatience
+from agent.worker.conversation import OutOfPatience
+from agent.worker.inquiring import DeclinedQuestion, Inquirer
 from agent.worker.own_standing import own_standing
 from agent.worker.plan import by_current, peer_rules, recipient
 from agent.worker.record import CRL_ENDS
@@ -35,12 +32,6 @@ if TYPE_CHECKING:
     from agent.store.generations import IdentityStore
     from agent.worker.environment import Environment
     from agent.worker.reporting import Reporter
-
-
-class _Declined(Exception):
-    def __init__(self, event: Declined) -> None:
-        super().__init__(failures.describe(event.status, event.failures, event.text))
-        self.failures = event.failures
 
 
 def refresh(job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> Outcome:
@@ -84,7 +75,7 @@ def _ask_the_authority(job: Job, desk: _Desk, reporter: Reporter) -> Outcome:
             remedy=f"Run the same command again in {short_wait(wait.seconds)}.",
             retry_after=wait.seconds,
         )
-    except _Declined as declined:
+    except DeclinedQuestion as declined:
         return Outcome(verdict=Verdict.REJECTED, text=str(declined), remedy=failures.remedy(declined.failures))
     with authority.lock():
         authority.save_ca_certificates(certificates)
@@ -96,25 +87,26 @@ def _ask_the_authority(job: Job, desk: _Desk, reporter: Reporter) -> Outcome:
 
 
 class _Desk:
-    """Asks one question after another, each in a transaction of its own, over one connection if the server lets us."""
+    """Asks one question after another, each in a transaction of its own."""
 
     def __init__(self, job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> None:
         current = store.current
         assert current is not None  # noqa: S101 - refresh() looked
-        self._job = job
         self._reporter = reporter
         self._environment = environment
         self._algorithms = profiles.PROFILES[job.authority.profile.value].algorithms
-        self._originator = by_current(job, current, SoftwareKeyStore(job.state_directory))
         self._rules = peer_rules(job, current)
-        self._recipient = recipient(job, load(current.certificate))
+        originator = by_current(job, current, SoftwareKeyStore(job.state_directory))
+        whom = recipient(job, load(current.certificate))
+        self._inquirer = Inquirer(job, originator, self._rules, whom, reporter, environment)
+        self._ask = self._inquirer.ask
 
     def crl(self, facts: Facts, known: RevocationList | None) -> tuple[bytes, ...]:
         """Ask the CA for the CRL of a certificate, if newer than ``known`` (RFC 9483 4.3.4); () when it has none."""
         value = der.wrap(der.SEQUENCE, crl_status(facts, known))
         try:
             answer = self._ask(Info.CRL_STATUS_LIST, value, Info.CRLS)
-        except (OutOfPatience, _Declined, RemoteError, TransportError) as error:
+        except (OutOfPatience, DeclinedQuestion, RemoteError, TransportError) as error:
             self._reporter.tell(Event.NOTE, note=f"the CA was asked for its CRL in vain: {error}")
             return ()
         return () if answer is None else tuple(_elements(answer))
@@ -164,37 +156,6 @@ class _Desk:
         facts = read(new)
         self._reporter.tell(Event.ROOT_ADDED, subject=facts.who, old=old.who, not_after=day(facts.not_after))
         return facts.octets
-
-    def _ask(self, question: Info, value: bytes | None, expected: Info) -> bytes | None:
-        """Return the DER value of the one answer; None when it has none."""
-        body = self._exchange(Inquiry(info_type=question.value, value=value, recipient=self._recipient))
-        answers = [one for one in body.infos if one.type == expected.value]
-        if len(answers) != 1:
-            raise CmpError(
-                f"the CA does not answer the question {question.name.lower().replace('_', ' ')}",
-                remedy="It may not offer this; ask its operator. Everything stays as it is.",
-            )
-        value = answers[0].value
-        return None if value in {None, algorithms.NULL} else value
-
-    def _exchange(self, inquiry: Inquiry) -> General:
-        job = self._job
-        transaction = Transaction(
-            inquiry,
-            self._originator,
-            self._rules,
-            random=self._environment.random,
-            clock_trusted=self._environment.clock_trusted,
-        )
-        self._reporter.remember(CMP_TRANSACTION_ID=transaction.transaction_id.hex())
-        with CmpClient(job.authority.urls, job.authority.http) as client:
-            conversation = Conversation(transaction, client, job, self._environment, self._reporter)
-            while True:
-                event = conversation.exchange("genm")
-                if isinstance(event, Declined):
-                    raise _Declined(event)
-                if isinstance(event, Answered) and isinstance(event.body, General):
-                    return event.body
 
 
 def _elements(answer: bytes) -> list[bytes]:

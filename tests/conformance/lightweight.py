@@ -95,6 +95,12 @@ _FLOWS: Final = Chapter(
             at("cmp/test_root_update", "a_new_root_is_refused_when", "no_changed_octet_is_taken_for_a_root"),
         ),
         done(
+            "EE MAY: genm for a request template; a request that it forbids is not sent, what it gives is asked for",
+            "RFC 9483 4.3.3",
+            at("worker/test_templating", "a_request_that_the_template_forbids_is_not_sent"),
+            at("cmp/test_request_template", "usages_the_template_gives_are_asked_for_unless_we_ask_for_our_own"),
+        ),
+        done(
             "EE MAY: genm for a CRL newer than ours (crlStatusList, crls); it is verified before it says anything",
             "RFC 9483 4.3.4",
             at("worker/test_crls", "the_ca_itself_is_asked_where_no_address_helps"),
