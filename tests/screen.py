@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ from tests.station import ENVIRONMENT, until
 
 SCREENS = Path(__file__).parents[1] / "docs" / "screens"
 PLAIN = {"NO_COLOR": "1"}
+_NUMBERS = itertools.count()
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Screen:
 
     @property
     def _status(self) -> Path:
-        return self.socket.with_name("tmux-status")
+        return self.socket.with_name(f"{self.socket.name}-status")
 
     def assert_fits(self) -> None:
         """Nothing is wider than the terminal: no line was broken by it in the middle of a word."""
@@ -97,16 +99,16 @@ def screen(
     environment: Mapping[str, str] = ENVIRONMENT,
 ) -> Iterator[Screen]:
     """Run ``command`` on a terminal of this size."""
-    one = Screen(directory / "tmux", columns, rows)
+    one = Screen(directory / f"tmux-{next(_NUMBERS)}", columns, rows)
     variables = [f"{key}={value}" for key, value in environment.items()]
-    line = shlex.join(["env", *variables, *map(str, command)])
+    line = f"{shlex.join(['env', *variables, *map(str, command)])}; echo $? >{one.socket.name}-status"
     # The pane stays when the program ends, and a long scroll-back keeps all that was shown.
     settings = (
         "set -g remain-on-exit on ; set -g history-limit 10000 ; set -g remain-on-exit-format '' ; set -g status off"
     )
     one.tmux(
         *("start-server", ";"), *shlex.split(settings), ";",
-        "new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(directory), f"{line}; echo $? >tmux-status",
+        "new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(directory), line,
     )  # fmt: skip
     try:
         yield one

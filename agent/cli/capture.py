@@ -16,7 +16,7 @@ import click
 
 from agent.cli import bundle, doctor, output
 from agent.cli.checks.registry import Site
-from agent.cli.jobs import json_option
+from agent.cli.choosing import json_option
 from agent.config import load
 from agent.errors import ConfigurationError, StateError
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli import jobs
+from agent.cli.choosing import json_option
 from agent.contract import Action
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("deploy")
 @click.argument("name", required=False)
-@jobs.json_option
+@json_option
 @click.pass_obj
 def command(context: Context, name: str | None, *, as_json: bool) -> int:
     """Bring the credential of NAME to its consumers now, and ask each whether it uses it.

@@ -11,7 +11,7 @@ import click
 from agent import structure
 from agent.cli import output
 from agent.cli.checks import registry
-from agent.cli.jobs import json_option
+from agent.cli.choosing import json_option
 from agent.cli.output import Styled
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli import jobs
+from agent.cli.choosing import json_option, wait_option
 from agent.contract import Action
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--again", is_flag=True, help="Enroll although a valid certificate is installed.")
 @click.option("--start-over", is_flag=True, help="Give up an open request and begin a new one with a new key.")
-@jobs.wait_option
-@jobs.json_option
+@wait_option
+@json_option
 @click.pass_obj
 def command(context: Context, name: str | None, *, again: bool, start_over: bool, wait: float, as_json: bool) -> int:
     """Get a certificate for the identity NAME, or go on with its open request.

@@ -10,8 +10,8 @@ import click
 
 from agent import structure
 from agent.cli import output
+from agent.cli.choosing import json_option
 from agent.cli.glossary import Entry, entries
-from agent.cli.jobs import json_option
 from agent.errors import ConfigurationError
 
 _LISTED: Final = 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 import sys
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent import structure, units
+from agent import structure
 from agent.cli import output
+from agent.cli.choosing import chosen
 from agent.config import check_files, load, unsupported, warnings
 from agent.contract import VERDICTS, Action, Outcome, Progress
 from agent.errors import ConfigurationError, StateError
@@ -27,24 +27,6 @@ _SLACK = 120.0
 """Seconds for keys, disks and tokens on a slow machine."""
 _EXCHANGES = 4
 """Messages between two waits: an answer to a poll, the confirmation, and as many again for servers that hesitate."""
-
-
-def _duration(_: click.Context, __: click.Parameter, value: str) -> float:
-    try:
-        return units.seconds(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is no span of time; write it like 30s, 10m or 2h") from error
-
-
-wait_option = click.option(
-    "--wait",
-    default="10m",
-    show_default=True,
-    callback=_duration,
-    metavar="TIME",
-    help="How long to wait here while the CA is undecided; after that the request stays open (exit code 3).",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 def run(
@@ -137,25 +119,6 @@ def _demand_state_directory(directory: Path) -> None:
 def _ask(question: str) -> str:
     answer: Any = click.prompt(question, hide_input=True, err=True)
     return str(answer)
-
-
-def chosen(settings: Settings, name: str | None) -> str:
-    """Return the identity meant; the only one when none is named.
-
-    Raises:
-        ConfigurationError: there is no such identity, or several to choose from.
-    """
-    known = sorted(settings.identities)
-    if name is None and len(known) == 1:
-        return known[0]
-    if name in settings.identities:
-        return str(name)
-    if not known:
-        raise ConfigurationError("no identity is configured", remedy="Add one under `identities` in the configuration.")
-    near = difflib.get_close_matches(name or "", known, n=1)
-    what = f"there is no identity {name!r}" if name else "several identities are configured"
-    remedy = f"Name one of: {', '.join(known)}" if len(known) > 1 else f"The only one is {known[0]}"
-    raise ConfigurationError(what, remedy=remedy + (f"; perhaps {near[0]} is meant." if near and known[1:] else "."))
 
 
 def report_findings(settings: Settings, name: str, action: Action = Action.ENROLL) -> None:

@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "capture": ("agent.cli.capture", "write a support bundle without secrets"),
     "refresh": ("agent.cli.refresh", "ask the CA what changed: its certificates, a new root, CRLs"),
     "template": ("agent.cli.template", "ask the CA what it wants in a request"),
+    "watch": ("agent.cli.watch", "show every identity live"),
+    "retry": ("agent.cli.retry", "do now what is next, instead of when its time comes"),
     "revoke": ("agent.cli.revoke", "have the CA revoke the certificate in use"),
     "deploy": ("agent.cli.deploy", "bring the credential to its consumers now"),
     "rollback": ("agent.cli.rollback", "go back to the previous credential that is still valid"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli import jobs
+from agent.cli.choosing import chosen, json_option, wait_option
 from agent.cli.status import span
 from agent.config import load
 from agent.contract import Action, Outcome, Verdict
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 @click.command("renew")
 @click.argument("name", required=False)
 @click.option("--if-due", is_flag=True, help="Only when the renewal is due or a request is open; for timers.")
-@jobs.wait_option
-@jobs.json_option
+@wait_option
+@json_option
 @click.pass_obj
 def command(context: Context, name: str | None, *, if_due: bool, wait: float, as_json: bool) -> int:
     """Update key and certificate of the identity NAME now (key update request, signed with the present key).
@@ -37,7 +38,7 @@ def command(context: Context, name: str | None, *, if_due: bool, wait: float, as
 def _not_due(context: Context, name: str | None) -> Outcome | None:
     """Return why there is nothing to renew now; None when there is."""
     settings = load(context.config)
-    name = jobs.chosen(settings, name)
+    name = chosen(settings, name)
     seen = look(settings.state_directory, name, settings.identities[name])
     if seen.state != "valid" or seen.open_request is not None:
         return None

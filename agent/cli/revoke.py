@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli import jobs, output
+from agent.cli.choosing import json_option, wait_option
 from agent.cmp.reasons import REVOCATION_REASONS
 from agent.contract import Action
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     help="Why (CRLReason).",
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@jobs.wait_option
-@jobs.json_option
+@wait_option
+@json_option
 @click.pass_obj
 def command(context: Context, name: str, *, reason: str, yes: bool, wait: float, as_json: bool) -> int:
     """Have the CA revoke the certificate of the identity NAME (rr, signed with its key).

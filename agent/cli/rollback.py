@@ -9,7 +9,8 @@ import click
 
 from agent import structure
 from agent.cli import output
-from agent.cli.jobs import chosen, json_option, run_job
+from agent.cli.choosing import chosen, json_option
+from agent.cli.jobs import run_job
 from agent.config import load
 from agent.contract import VERDICTS, Action, Verdict
 from agent.errors import StateCorrupt, StateError

@@ -21,6 +21,10 @@ STATES: Final[dict[str, StateWords]] = {
         "no certificate was ever installed", "Run 'enrollctl turn-up', or 'enrollctl enroll NAME'."
     ),
     "valid": StateWords("the certificate is valid and its renewal is not due", _NOTHING),
+    "deploying": StateWords(
+        "the certificate is valid, but a consumer does not use it yet",
+        "See 'enrollctl status NAME' for who and why; by hand: 'enrollctl deploy NAME'.",
+    ),
     "due": StateWords(
         "the certificate is valid, and the time for its renewal has come",
         "enrolld renews it; by hand: 'enrollctl renew NAME'.",

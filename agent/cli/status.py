@@ -10,7 +10,7 @@ import click
 
 from agent import structure
 from agent.cli import output
-from agent.cli.jobs import chosen, json_option
+from agent.cli.choosing import chosen, json_option
 from agent.config import load
 from agent.overview import Overview, look
 
@@ -38,15 +38,28 @@ def command(context: Context, name: str | None, *, as_json: bool) -> int:
     elif name:
         output.say(details(seen[0], now))
     else:
-        output.say("\n".join((overview_table(seen, now), *_troubles(seen, now))))
+        output.say("\n".join((overview_table(seen, now), *troubles(seen, now))))
     return 0
 
 
 def overview_table(seen: list[Overview], now: datetime | None = None) -> str:
     """Return the table of all identities."""
     now = now or datetime.now(UTC)
-    rows = [(one.name, one.state, one.subject or "-", span(one.not_after, now), _next(one, now)) for one in seen]
-    return output.table(_HEADINGS, rows, yielding=_HEADINGS.index("SUBJECT"))
+    headings, columns = list(_HEADINGS), [_row(one, now) for one in seen]
+    if any(one.consumers for one in seen):
+        headings.insert(-1, "USED BY")
+        columns = [(*row[:-1], _users(one), row[-1]) for row, one in zip(columns, seen, strict=True)]
+    return output.table(headings, columns, yielding=_HEADINGS.index("SUBJECT"))
+
+
+def _row(one: Overview, now: datetime) -> tuple[str, ...]:
+    return one.name, one.state, one.subject or "-", span(one.not_after, now), _next(one, now)
+
+
+def _users(one: Overview) -> str:
+    """Return how many consumers use the certificate: "2 of 2"."""
+    using = sum(each.error is None for each in one.consumers)
+    return f"{using} of {len(one.consumers)}" if one.consumers else "-"
 
 
 def details(one: Overview, now: datetime) -> str:
@@ -82,7 +95,7 @@ def _consumers(one: Overview, now: datetime) -> str | None:
     return "; ".join(words) or None
 
 
-def _troubles(seen: list[Overview], now: datetime) -> list[str]:
+def troubles(seen: list[Overview], now: datetime) -> list[str]:
     """Return what went wrong last with each identity, and what to do about it."""
     lines = []
     for one in seen:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli import jobs
+from agent.cli.choosing import json_option, wait_option
 from agent.contract import Action
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 @click.command("template")
 @click.argument("name", required=False)
-@jobs.wait_option
-@jobs.json_option
+@wait_option
+@json_option
 @click.pass_obj
 def command(context: Context, name: str | None, *, wait: float, as_json: bool) -> int:
     """Ask the CA of the identity NAME what it wants in a request (certReqTemplate), and whether ours would do.

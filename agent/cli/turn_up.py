@@ -13,6 +13,7 @@ import click
 
 from agent.cli import asking, doctor, first_configuration, hardware, jobs, output, provisioning, turn_up_report
 from agent.cli.checks.registry import Site, Status
+from agent.cli.choosing import chosen, json_option, wait_option
 from agent.cli.first_configuration import Answers
 from agent.config import load
 from agent.config.files import read_regular
@@ -101,8 +102,8 @@ class Options:
     multiple=True,
     help="Also write the report to this file: as JSON if its name ends in .json, else as text.",
 )
-@jobs.wait_option
-@jobs.json_option
+@wait_option
+@json_option
 @click.pass_obj
 def command(
     context: Context,
@@ -173,7 +174,7 @@ def _existing(given: Options) -> Settings:
             remedy="Leave the options out to use it as it is, or add --replace to write it anew.",
         )
     settings = load(given.config)
-    jobs.chosen(settings, given.identity)
+    chosen(settings, given.identity)
     output.note(f"using {given.config}")
     if given.secret_file is not None:
         _replace_secret(settings, given, _from_file(given.secret_file))

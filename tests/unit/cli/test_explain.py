@@ -35,7 +35,15 @@ def test_a_failure_is_known_by_name_and_by_bit(bit: PKIFailureInfo) -> None:
 
 
 def test_states_verdicts_statuses_and_quirks_are_all_known() -> None:
-    states = {*map(str, CertificateState), *overview._OPEN.values(), "unenrolled", "revoked", "on-hold", "damaged"}
+    states = {
+        *map(str, CertificateState),
+        *overview._OPEN.values(),
+        "unenrolled",
+        "revoked",
+        "on-hold",
+        "damaged",
+        overview.DEPLOYING,
+    }
     assert states == set(STATES)
     for term in (*states, *Verdict, *Quirk, *(status.label for status in PKIStatus)):
         assert explain.look_up(str(term), KNOWN), term

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agent.cli import jobs
+from agent.cli import choosing, jobs
 from agent.config import load
 from agent.contract import Action, Job
 from agent.errors import ConfigurationError
@@ -85,8 +85,8 @@ def settings_with(station: Station, *names: str) -> Settings:
 
 
 def test_the_only_identity_need_not_be_named(station: Station) -> None:
-    assert jobs.chosen(settings_with(station, "ike"), None) == "ike"
-    assert jobs.chosen(settings_with(station, "ike", "om"), "om") == "om"
+    assert choosing.chosen(settings_with(station, "ike"), None) == "ike"
+    assert choosing.chosen(settings_with(station, "ike", "om"), "om") == "om"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_an_identity_that_is_not_there_is_told_with_those_that_are(
     station: Station, names: tuple[str, ...], name: str | None, what: str, remedy: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=what) as caught:
-        jobs.chosen(settings_with(station, *names), name)
+        choosing.chosen(settings_with(station, *names), name)
     assert caught.value.remedy == remedy
 
 
