@@ -42,6 +42,13 @@ def command(file: BinaryIO, secret_file: Path | None, *, as_json: bool) -> int:
         output.say("\n".join(reading.lines(output.width(sys.stdout) if sys.stdout.isatty() else WIDTH)))
     if reading.understood:
         return 0
+    nothing = all(one.name in {"nothing", "not understood"} for one in reading.items)
+    if nothing:
+        output.problem(
+            "there is no CMP message in the input",
+            "Give the octets of a request or an answer themselves, as DER, PEM, base64, hexadecimal or a dump of HTTP.",
+        )
+        return 1
     stops = len(reading.stops)
     output.problem(
         f"reading stopped at {'one place' if stops == 1 else f'{stops} places'}, named in the result",

@@ -107,9 +107,13 @@ _BODY_FIELD: Final = needed("body", tuple(CONTEXT | number for number in range(_
 _EXTRA_CERTS: Final = tagged("extraCerts", 1, sequence_of("certificate", x509.certificate))
 
 
+_CUT: Final = "the end of it is missing; refused when received"
+_NOT_THERE: Final = "not there: the message is cut off before it"
+
+
 def message(name: str, value: Value, session: Session) -> Item:
     """Read a PKIMessage. How it would be received comes first, its type stands beside its name."""
-    received, form = _received(value.octets)
+    received, form = (None, _CUT) if value.cut else _received(value.octets)
 
     def protection(name: str, value: Value, session: Session) -> Item:
         bits = tlv.within(value, session)
@@ -119,8 +123,11 @@ def message(name: str, value: Value, session: Session) -> Item:
     matched = match(value, fields, session)
     items = (Item("as received", form), *read_matched(matched, session))
     if matched.value("protection") is None:
-        items += (Item("protection", "none: nothing in this message is proven"),)
-    return Item(name, f"{_title(matched.value('body'))}, {len(value.octets)} octets", items, value.start)
+        items += (Item("protection", _NOT_THERE if value.cut else "none: nothing in this message is proven"),)
+    size = f"{len(value.octets)} octets"
+    if value.cut:
+        size = f"cut off after {size}"
+    return Item(name, f"{_title(matched.value('body'))}, {size}", items, value.start)
 
 
 def _title(body: Value | None) -> str:

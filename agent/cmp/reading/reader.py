@@ -24,6 +24,8 @@ _LOOKED_AT, _LOOKED_INSIDE = 4, 8
 _SAMPLE: Final = 32
 """Octets that tell text from other things."""
 
+_WEB_PAGE: Final = (b"<!doctype html", b"<html")
+
 _BLANK: Final = b" \t\r\n\0"
 
 
@@ -79,8 +81,11 @@ def _first(data: bytes, session: Session) -> tuple[Item, bytes]:
 
 
 def _not_asn1(data: bytes, trouble: NotUnderstood) -> Item:
-    text = data[:_SAMPLE].strip()
-    what = "octets of text" if text.isascii() and text.decode("latin-1").isprintable() else "octets"
+    text = data.strip()[:_SAMPLE]
+    what = "octets"
+    if text.isascii() and text.decode("ascii").replace("\r\n", " ").replace("\n", " ").isprintable():
+        # Which text it is stays unsaid: it may be a secret that stands in the wrong file.
+        what = "octets of a web page" if text.lower().startswith(_WEB_PAGE) else "octets of text"
     return Item(
         "not understood",
         f"{len(data)} {what}; at offset {trouble.offset}: {trouble}",

@@ -179,7 +179,8 @@ def message(name: str, value: Value, session: Session) -> Item:
         else:
             items.append(item)
     if matched.value(_POP) is None:
-        items.append(Item(_POP, "none: the CA is to make the key, or the request is incomplete"))
+        reason = "the request is cut off before it" if value.cut else "the CA is to make the key, or it was forgotten"
+        items.append(Item(_POP, f"none: {reason}"))
     return Item(name, "", tuple(items))
 
 

@@ -150,7 +150,10 @@ def test_several_pem_blocks_are_read_and_a_private_key_is_not() -> None:
         (pem(MESSAGE).partition(b"-----END")[0], "the PEM block CMP MESSAGE has no end"),
         (b"-----BEGIN X-----\n!!!\n-----END X-----\n", "what stands in the PEM block X is not base64"),
         (b"-----BEGIN ", "11 octets of text; at offset 0: no message begins like that"),
-        (b"<html>sign in</html>", "20 octets of text; at offset 0: no message begins like that"),
+        (
+            b"<html>sign in</html>",
+            "20 octets of a web page; at offset 0: no message begins like that",
+        ),
         (b"\x89PNG\r\n\x1a\n" + bytes(20), "28 octets; at offset 0: no message begins like that"),
         (b"hello", "5 octets of text; at offset 0: no message begins like that"),
         (b"", "the input is empty"),
@@ -161,6 +164,14 @@ def test_several_pem_blocks_are_read_and_a_private_key_is_not() -> None:
 def test_what_is_no_message_is_named(raw: bytes, why: str) -> None:
     reading = read(raw)
     assert why in [one.value for item in reading.items for one in item.walk()]
+
+
+def test_a_message_that_is_cut_off_is_not_said_to_lack_what_may_stand_behind_the_cut() -> None:
+    words = "\n".join(read(MESSAGE[:-10]).lines(200))
+    assert words.startswith(f"message: error (error message), cut off after {len(MESSAGE) - 10} octets")
+    assert "the end of it is missing; refused when received" in words
+    assert "protection: not there: the message is cut off before it" in words
+    assert "nothing in this message is proven" not in words
 
 
 def test_a_cut_in_base64_or_hexadecimal_loses_only_what_is_missing() -> None:
