@@ -23,6 +23,7 @@ _TIMEOUT: Final = 20.0
 """Seconds charon may take for one command: all of them are answered from memory."""
 _KEPT_LINES: Final = 200
 _SLICE: Final = 0.05
+_UNANSWERED: Final = "establishing IKE_SA failed"
 _EVENTS: Final = ("ike-updown", "log")
 
 TROUBLE: Final = (CommandException, SessionException, OSError, DeployError)
@@ -68,9 +69,7 @@ class Watch:
     def note(self, event: str, message: dict[str, Any]) -> None:
         """Take one event of charon's."""
         if event == "log":
-            if _text(message.get("ikesa-name")) == self.connection:
-                self.lines.append(_text(message.get("msg")))
-                del self.lines[:-_KEPT_LINES]
+            self._note_line(message)
             return
         details = message.get(self.connection)
         if not isinstance(details, dict):
@@ -82,6 +81,15 @@ class Watch:
             self.lost.add(unique)
             self.broke_first = self.broke_first or not self.up
         elif unique not in self.up:
+            self.failed.add(unique)
+
+    def _note_line(self, message: dict[str, Any]) -> None:
+        if _text(message.get("ikesa-name")) != self.connection:
+            return
+        line, unique = _text(message.get("msg")), _text(message.get("ikesa-uniqueid"))
+        self.lines.append(line)
+        del self.lines[:-_KEPT_LINES]
+        if _UNANSWERED in line and unique not in self.before:  # there is no event of an SA that nobody answered
             self.failed.add(unique)
 
 

@@ -36,7 +36,8 @@ _SWANCTL = (
 _STRONGSWAN = """
 charon-systemd {{
   load = {plugins}
-  make_before_break = yes
+  make_before_break = {make_before_break}
+  {extra}
   retransmit_tries = 2
   retransmit_timeout = 1.0
   install_routes = yes
@@ -82,6 +83,9 @@ class Side:
     connection: str
     inner: str
     environment: dict[str, str] = field(default_factory=dict)
+    make_before_break: bool = True
+    extra: str = ""
+    """Further lines for charon-systemd's section of strongswan.conf."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -93,7 +97,12 @@ class Side:
         for name in _SWANCTL:
             (self.directory / "swanctl" / name).mkdir(parents=True)
         (self.directory / "swanctl" / "swanctl.conf").write_text(connections)
-        text = _STRONGSWAN.format(plugins=_PLUGINS, directory=self.directory)
+        text = _STRONGSWAN.format(
+            plugins=_PLUGINS,
+            directory=self.directory,
+            make_before_break="yes" if self.make_before_break else "no",
+            extra=self.extra,
+        )
         (self.directory / "strongswan.conf").write_text(text)
 
     def start(self) -> None:
@@ -231,11 +240,13 @@ class IkeLab:
 
 
 @contextmanager
-def ike_lab(directory: Path, *, environment: dict[str, str] | None = None) -> Iterator[IkeLab]:
+def ike_lab(
+    directory: Path, *, environment: dict[str, str] | None = None, make_before_break: bool = True, extra: str = ""
+) -> Iterator[IkeLab]:
     """Make both namespaces, start both daemons; take everything away at the end."""
     mark = os.urandom(3).hex()
     with ExitStack() as stack:
-        enb = Side(directory / "enb", f"enb-{mark}", "gw", "10.46.1.1")
+        enb = Side(directory / "enb", f"enb-{mark}", "gw", "10.46.1.1", environment or {}, make_before_break, extra)
         enb.write(_CONNECTION.format(
             name="gw", local="10.45.0.1", remote_addrs="remote_addrs = 10.45.0.2", own="enb1.ran.example",
             other="seg1.core.example", inner="10.46.1.1", other_inner="10.46.2.1",
@@ -245,7 +256,6 @@ def ike_lab(directory: Path, *, environment: dict[str, str] | None = None) -> It
             name="enbs", local="10.45.0.2", remote_addrs="", own="seg1.core.example", other="*.ran.example",
             inner="10.46.2.1", other_inner="10.46.1.1",
         ))  # fmt: skip
-        enb.environment = environment or {}
         for side in (enb, seg):
             _ip("netns", "add", side.namespace)
             stack.callback(_ip, "netns", "del", side.namespace)

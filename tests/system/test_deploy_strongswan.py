@@ -5,15 +5,23 @@ What is asserted is what charon and its peer say, never what the agent says of i
 
 from __future__ import annotations
 
+import grp
+import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from agent.deploy import material
+from agent.deploy.directory import Directory
+from agent.deploy.strongswan import Strongswan
+from agent.deploy.target import Change, Hands
+from agent.errors import AgentError
 from agent.labca import LabCa, LabCaSettings, running
+from agent.settings import DirectoryTarget, StrongswanTarget
 from tests.station import until
 from tests.system.ike_lab import IkeLab, ike_lab
 from tests.system.sites import SECRETS, Site, as_root, by_vendor, know, site
@@ -214,3 +222,118 @@ def test_another_key_for_the_same_name_in_charon_is_no_proof(
         session.unload_key({"id": loaded["id"].decode()})
     enb.good("deploy")
     assert enb.serial in lab.seg.serials()
+
+
+def test_a_gateway_that_does_not_answer_proves_nothing_and_costs_nothing(lab: IkeLab, ends: tuple[Site, Site]) -> None:
+    enb, seg = ends
+    enb.good("deploy")
+    keys, before = lab.enb.keys(), enb.current.number
+    lab.seg.kill()
+    silent = enb.run("renew")
+    assert silent.code == 1
+    assert "no tunnel of gw came up with the new certificate" in silent.problem
+    assert "whether the peer can be reached" in silent.remedy
+    assert lab.enb.keys() == keys, "what charon had is what it has"
+    assert enb.current.number == before + 1, "silence is no reason to go back"
+    assert enb.status()["state"] == "deploying"
+    lab.seg.start()
+    seg.good("deploy")
+    enb.good("deploy")
+    assert lab.enb.keys() == [key_id(enb)]
+    assert enb.serial in lab.seg.serials()
+    assert enb.status()["state"] == "valid"
+    assert lab.reaches()
+
+
+def test_a_connection_that_charon_does_not_know_is_named_with_those_it_does(
+    lab: IkeLab, ends: tuple[Site, Site]
+) -> None:
+    enb, _ = ends
+    enb.identity["deploy"] = to_charon(lab.enb.socket, "backhaul")
+    enb.configure()
+    enb.run("renew")
+    unknown = enb.run("deploy")
+    assert unknown.code == 1
+    assert "charon knows no connection backhaul; it knows gw" in unknown.problem
+    enb.identity["deploy"] = to_charon(lab.enb.socket, "gw")
+    enb.configure()
+    enb.good("deploy")
+
+
+def test_a_charon_that_breaks_before_it_makes_is_told_of_and_its_tunnel_comes_back_after_a_refusal(
+    ca: LabCa, tmp_path: Path
+) -> None:
+    """That is how strongSwan before 6.0 behaves unless it is told otherwise."""
+    with ike_lab(tmp_path / "ike", make_before_break=False) as lab, ca_in(tmp_path / "other") as other:
+        seg = site(tmp_path / "seg", ca, "seg1.core.example", lab.seg, to_charon(lab.seg.socket))
+        enb = site(tmp_path / "enb", ca, "enb1.ran.example", lab.enb, to_charon(lab.enb.socket, "gw"))
+        seg.good("enroll")
+        enb.good("enroll")
+        told = enb.good("renew")
+        assert "set `make_before_break = yes`" in told.err
+        assert lab.reaches()
+        good = enb.serial
+        know(enb, other)
+        refused = enb.run("enroll", "--again")
+        assert refused.code == 1
+        assert enb.serial == good
+        until(lab.enb.established)
+        until(lab.reaches)
+
+
+def test_a_user_without_rights_reaches_charon_and_the_directory_by_their_groups_alone(
+    ca: LabCa, tmp_path: Path
+) -> None:
+    """What docs/deployment.md asks for is enough, and without it the remedy names it."""
+    place = Path("/var/tmp") / f"enrolld-user-{os.getpid()}"  # noqa: S108 - nobody cannot enter tmp_path
+    place.mkdir(mode=0o755)
+    files = place / "tls"
+    try:
+        with ike_lab(tmp_path / "ike", extra="group = daemon") as lab:
+            seg = site(tmp_path / "seg", ca, "seg1.core.example", lab.seg, to_charon(lab.seg.socket))
+            enb = site(tmp_path / "enb", ca, "enb1.ran.example", lab.enb, [])
+            seg.good("enroll")
+            enb.good("enroll")
+            socket = place / "charon.vici"
+            lab.enb.socket.rename(socket)
+            files.mkdir()
+            os.chown(files, 0, grp.getgrnam("daemon").gr_gid)
+            files.chmod(0o2770)
+            hands = Hands(identity="ike", say=lambda _: None, read_secret=str.encode, read_pin=str.encode)
+            change = Change(new=material.load(enb.current))
+            charon = Strongswan(StrongswanTarget(vici=str(socket), connections=("gw",)), hands)
+            directory = Directory(DirectoryTarget(path=files, group="daemon"), hands)
+
+            assert "charon-systemd.group" in as_nobody(lambda: charon.deploy(change), member=False)
+            assert "user nobody write to" in as_nobody(lambda: directory.deploy(change), member=False)
+            assert "gw came up with it" in as_nobody(lambda: charon.deploy(change), member=True)
+            assert lab.reaches()
+            assert "5 files are in" in as_nobody(lambda: directory.deploy(change), member=True)
+            assert (files / "private-key.pem").stat().st_gid == grp.getgrnam("daemon").gr_gid
+    finally:
+        shutil.rmtree(place)
+
+
+def as_nobody(deploy: Callable[[], str], *, member: bool) -> str:
+    """Deploy in a process of user nobody without capabilities, perhaps in group daemon; give its answer or the remedy.
+
+    It is forked, as nobody may not be able to reach this Python's files.
+    """
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        os.setgroups([grp.getgrnam("daemon").gr_gid] if member else [])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        try:
+            said = deploy()
+        except AgentError as error:
+            said = error.remedy
+        except BaseException as error:  # noqa: BLE001 - whatever it is, this process must not go on as pytest
+            said = repr(error)
+        os.write(writer, said.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        said = stream.read()
+    os.waitpid(child, 0)
+    return said
