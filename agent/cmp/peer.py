@@ -63,7 +63,7 @@ class Proof:
     notes: tuple[str, ...] = ()
 
 
-def verify(
+def verify(  # noqa: PLR0913 - what the transaction knows, by name
     message: Message,
     *,
     ours: Kind,
@@ -73,11 +73,13 @@ def verify(
     known: Iterable[bytes],
     now: datetime,
     clock_trusted: bool,
+    addressed: bytes = b"",
 ) -> Proof:
     """Pass if ``message`` is protected, in the kind we used (``ours``), by somebody who may speak for the CA.
 
     ``anchors`` are what paths may end in: those of ``rules`` and those the transaction learned. ``known`` are
-    certificates of earlier messages of the transaction: servers leave out what they sent before.
+    certificates of earlier messages of the transaction: servers leave out what they sent before. ``addressed`` is the
+    recipient of our message: some servers repeat it as sender, whoever signed.
 
     Raises:
         ProtectionError: missing, other kind, refused algorithm, or it does not verify.
@@ -103,7 +105,9 @@ def verify(
         if kind is Kind.MAC or SIGNED_RESPONSE_TO_MAC not in rules.quirks:
             raise _wrong_kind(message, kind, ours)
         notes = (f"quirk {SIGNED_RESPONSE_TO_MAC}: the CA signed its answer to a MAC-protected request",)
-    path, authorisation, remarks = _signed(message, rules, anchors, known, now, clock_trusted=clock_trusted)
+    path, authorisation, remarks = _signed(
+        message, rules, anchors, known, now, clock_trusted=clock_trusted, addressed=addressed
+    )
     notes += remarks
     if authorisation.key_usage_ignored:
         notes = (*notes, f"quirk {IGNORE_KEY_USAGE}: the signer's key usage does not include digitalSignature")
@@ -184,6 +188,7 @@ def _signed(
     now: datetime,
     *,
     clock_trusted: bool,
+    addressed: bytes,
 ) -> tuple[tuple[x509.Certificate, ...], trust.Authorisation, tuple[str, ...]]:
     """Return the signer's path and right, and remarks about what CRLs do not tell.
 
@@ -193,7 +198,7 @@ def _signed(
     pool = (*anchors, *load_all(known), *load_all(message.extra_certs))
     wrong: ProtectionError | None = None
     untrusted: UntrustedPeer | None = None
-    for signer in islice(_candidates(message, pool), _MAXIMUM_CANDIDATES):
+    for signer in islice(_candidates(message, pool, addressed), _MAXIMUM_CANDIDATES):
         key = signer.public_key
         try:
             if key is None:
@@ -218,14 +223,22 @@ def _signed(
         except UntrustedPeer as error:
             untrusted = untrusted or error
         else:
-            return path, authorisation, remarks
+            return path, authorisation, (*_misnamed(message, signer), *remarks)
     raise untrusted or wrong or _nobody(message)
 
 
-def _candidates(message: Message, pool: Iterable[x509.Certificate]) -> Iterator[Facts]:
+def _misnamed(message: Message, signer: Facts) -> tuple[str, ...]:
+    sender = names.name_of(message.header.sender)
+    if sender in {None, names.EMPTY} or name_key(names.parse_name(sender or b"")) == signer.subject_key:
+        return ()
+    return (f"the CA names whom we addressed as sender, and not {signer.who}, who signed",)
+
+
+def _candidates(message: Message, pool: Iterable[x509.Certificate], addressed: bytes) -> Iterator[Facts]:
     """Give the certificates that header.sender and senderKID point at (RFC 9483 3.1), each once, best match first.
 
-    A sender without a name is borne, with or without senderKID: who it is, the signature and its path prove.
+    A sender without a name is borne, with or without senderKID, and so is one that only repeats whom we addressed:
+    who it is, the signature and its path prove.
     """
     kid, sender = message.header.sender_kid, names.name_of(message.header.sender)
     distinct = {facts.octets: facts for facts in map(read, pool)}.values()
@@ -244,6 +257,8 @@ def _candidates(message: Message, pool: Iterable[x509.Certificate]) -> Iterator[
     if others:
         wanted = name_key(names.parse_name(sender))
         yield from (facts for facts in others if facts.subject_key == wanted)
+        if message.header.sender == addressed:
+            yield from (facts for facts in others if facts.subject_key != wanted)
 
 
 def _nobody(message: Message) -> UntrustedPeer:

@@ -199,11 +199,11 @@ def standing(
             return _looked_up(facts, crl)
         why = why or f"the CRL of {crl.who} does not help: {objection}"
     if not why:
-        why = "no CRL is at hand" if places(facts) else "it names no place where its CRL is"
+        why = "no CRL is at hand" if _points(facts) else "it names no place where its CRL is"
     return Finding(
         certificate=facts.certificate,
         standing=Standing.UNKNOWN,
-        unpublished=not candidates and not places(facts),
+        unpublished=not candidates and not _points(facts),
         text=f"whether {facts.who} was revoked is unknown: {why}",
     )
 

@@ -247,6 +247,7 @@ class Transaction:
             known=memory.peer_certificates,
             now=now,
             clock_trusted=terms.clock_trusted,
+            addressed=terms.wanted.recipient,
         )
         envelope.check_nonces(message, memory, terms.rules.quirks)
         answer = Answer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -54,10 +55,12 @@ class Secretary:
             protection_alg=protector.algorithm if protector else None,
             sender_kid=(self.signer.key_identifier if signed else reference.encode()) if protector else None,
             transaction_id=request.header.transaction_id,
-            sender_nonce=secrets.token_bytes(_NONCE_SIZE),
+            sender_nonce=secrets.token_bytes(_NONCE_SIZE) if self._settings.sends_nonce else None,
             recip_nonce=answer.recip_nonce or request.header.sender_nonce,
             general_info=answer.general_info,
         )
+        if not self._settings.names_signer:
+            header = replace(header, sender=request.header.recipient, sender_kid=None)
         path = (self.signer.certificate, *self.signer.chain) if signed else ()
         if not (first or self._settings.repeat_extra_certs):
             path = ()

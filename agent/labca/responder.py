@@ -174,6 +174,8 @@ def _enter(message: Message, requester: Requester, known: Transaction | None, no
 def _acknowledged(nonces: bytes, recip_nonce: bytes | None, requester: Requester) -> bytes:
     """Return our nonces from the one that came back on: an answer that was lost leaves older ones valid."""
     kept = [nonces[at : at + _NONCE_SIZE] for at in range(0, len(nonces), _NONCE_SIZE)]
+    if not kept and recip_nonce is None:
+        return nonces  # we sent none (LabCaSettings.sends_nonce)
     if recip_nonce not in kept:
         raise Refusal(Failure.BAD_RECIPIENT_NONCE, "recipNonce is not the senderNonce of our last message", requester)
     return b"".join(kept[kept.index(recip_nonce) :])

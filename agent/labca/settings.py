@@ -130,6 +130,10 @@ class LabCaSettings:
     assigned_subject: str | None = None
     """The name given to a request without one, as RAs of TS 33.310 do; ``{device}`` is the CN in the certificate that
     signed. None: such a request needs subjectAltName and gets no subject."""
+    sends_nonce: bool = True
+    """False: answers carry no senderNonce (XiPKI)."""
+    names_signer: bool = True
+    """False: sender repeats whom the request addressed, and senderKID is left out (XiPKI)."""
     repeat_extra_certs: bool = True
     """False: the signer's chain comes with the first answer of a transaction only (Siemens RA, Nokia NCM)."""
     p10cr_cert_req_id: int = -1

@@ -102,7 +102,10 @@ def _findings(
     known = list(lists.look_up(path))
     pairs = list(pairwise(map(read, path)))
     for facts, issuer in pairs:
-        if ask is not None and lists.standing(facts, issuer, known).standing is Standing.UNKNOWN:
+        finding = lists.standing(facts, issuer, known)
+        # A PKI that names no CRLs is not asked for them, unless something depends on it.
+        offered = not finding.unpublished or job.authority.crls.own is RevocationCheck.REQUIRE
+        if ask is not None and finding.standing is Standing.UNKNOWN and offered:
             known += _asked_for(facts, issuer, known, lists, ask)
     return [lists.standing(facts, issuer, known) for facts, issuer in pairs]
 
