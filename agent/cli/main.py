@@ -17,6 +17,8 @@ from agent.errors import AgentError, ConfigurationError, SecretError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from click.shell_completion import CompletionItem
+
 DEFAULT_CONFIG: Final = Path("/etc/enrolld/enrolld.yaml")
 
 COMMANDS: Final = {
@@ -61,6 +63,13 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands without importing them, and options as ever."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only while somebody types
+
+        names = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""

@@ -40,8 +40,12 @@ def updated(readme: str) -> str:
 
 
 def main() -> None:
-    """Write the README."""
+    """Write the README, and with it what else is made from the commands: manual pages, completion, schemas."""
+    from agent.cli import man, schemas  # noqa: PLC0415 - the test of the README does without
+
     README.write_text(updated(README.read_text()))
+    man.main()
+    schemas.main()
 
 
 def _below(group: click.Group, context: click.Context) -> list[str]:
