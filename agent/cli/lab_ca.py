@@ -32,6 +32,7 @@ from agent.errors import ConfigurationError
 @click.option("--implicit-confirm", is_flag=True, help="Grant implicit confirmation to whoever asks.")
 @click.option("--sign-mac-answers", is_flag=True, help="Answer MAC-protected requests with a signature.")
 @click.option("--echo-last-nonce", is_flag=True, help="After polling, answer the last pollReq's nonce (OpenSSL 3.0).")
+@click.option("--crl", is_flag=True, help="Write into certificates where the CRL is.")
 @click.option("--send-root", is_flag=True, help="Send the root along in extraCerts, as TS 33.310 has it.")
 @click.option(
     "--assign-subject", metavar="NAME", help="Name for requests without one; {device} is the CN of the vendor's."
@@ -55,6 +56,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     sign_mac_answers: bool,
     echo_last_nonce: bool,
     send_root: bool,
+    crl: bool,
 ) -> int:
     """Run a CMP CA that really issues: ir, cr, p10cr, kur, rr, genm, polling, secrets and vendor certificates.
 
@@ -77,6 +79,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         implicit_confirm=implicit_confirm,
         sign_mac_answers=sign_mac_answers,
         root_in_extra_certs=send_root,
+        crl_distribution_point=crl,
         assigned_subject=assign_subject,
         nonce_after_polling=Nonce.LAST if echo_last_nonce else Nonce.REQUEST,
     )

@@ -126,7 +126,7 @@ PROFILES: Final = {
             shared_secrets=False,
             names_itself=False,
             protection=ProtectionRules(),
-            algorithms=MODERN,
+            algorithms=replace(MODERN, others=frozenset()),
             keys=frozenset(name for name in _MODERN_KEYS if name.startswith(("rsa-", "ec-"))),
             signatures=frozenset(name for name in _MODERN_SIGNATURES if name.startswith(("rsa-", "ecdsa-"))),
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from agent.store.generations import IdentityStore
     from agent.worker.environment import Environment
     from agent.worker.reporting import Reporter
+
+
+_MOST_ROOTS: Final = 16
+"""However many successors a CA offers: an operator has a root, its successor, and perhaps another algorithm's."""
 
 
 def refresh(job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> Outcome:
@@ -131,8 +135,11 @@ class _Desk:
         known = {_der(one) for one in self._rules.anchors}
         for anchor in self._rules.anchors:
             facts = read(anchor)
-            if not facts.self_issued:
-                continue
+            if not facts.self_issued or facts.not_after <= self._environment.judging_time:
+                continue  # only a root in force can vouch for its successor
+            if len(known) >= _MOST_ROOTS:
+                self._reporter.tell(Event.NOTE, note=f"{len(known)} roots are trusted already; no more are asked for")
+                break
             answer = self._ask(Info.ROOT_CA_CERT, _der(anchor), Info.ROOT_CA_KEY_UPDATE)
             if answer is None:
                 continue

@@ -108,6 +108,18 @@ def test_a_new_root_of_a_stranger_is_refused_and_nothing_changes(ca: LabCa, job:
     assert outcome.verdict is Verdict.DONE
 
 
+def test_a_ca_that_offers_ever_more_roots_is_not_followed_for_ever(ca: LabCa, job: Job) -> None:
+    kept = AuthorityStore(job.state_directory, "lab")
+    with kept.lock():
+        for _ in range(15):
+            kept.add_trust_anchor(LabCa(LabCaSettings()).pki.root.certificate)
+    ca.prepare_root_update()
+    outcome, told = run(replace(job, action=Action.REFRESH))
+    assert outcome.verdict is Verdict.DONE
+    assert any("no more are asked for" in one["text"] for one in told)
+    assert len(kept.trust_anchors) == 15
+
+
 def test_a_revocation_is_done_by_the_ca_and_remembered_here(ca: LabCa, job: Job) -> None:
     outcome, told = run(replace(job, action=Action.REVOKE, reason="cessation-of-operation"))
     (certificate,) = ca.record().certificates
