@@ -8,6 +8,7 @@ import click
 
 from agent.cli import output
 from agent.config import check_files, load, unsupported, warnings
+from agent.config.consumers import check_consumers
 from agent.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def check(context: Context) -> int:
     """
     settings = load(context.config)
     for warning in warnings(settings):
+        output.note(f"warning: {warning}")
+    for warning in check_consumers(settings):
         output.note(f"warning: {warning}")
     for notice in unsupported(settings):
         output.note(f"note: {notice}")

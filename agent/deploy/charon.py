@@ -9,13 +9,14 @@ import os
 import pwd
 import shlex
 import socket
+import struct
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import vici
-from vici.exception import CommandException, SessionException
+from vici.exception import CommandException, DeserializationException, SessionException
 
 from agent.errors import ConsumerRefused, ConsumerUnavailable, DeployError
 
@@ -26,7 +27,9 @@ _SLICE: Final = 0.05
 _UNANSWERED: Final = "establishing IKE_SA failed"
 _EVENTS: Final = ("ike-updown", "log")
 
-TROUBLE: Final = (CommandException, SessionException, OSError, DeployError)
+_RUBBISH: Final = (DeserializationException, struct.error, ValueError)
+"""What the vici package raises for octets that are no message."""
+TROUBLE: Final = (CommandException, SessionException, *_RUBBISH, OSError, DeployError)
 """Whatever can go wrong between us and charon, before and after it was put into words."""
 
 
@@ -96,9 +99,10 @@ class Watch:
 class Charon:
     """One charon, over its vici socket."""
 
-    def __init__(self, path: str) -> None:
-        """Keep the path of the socket."""
+    def __init__(self, path: str, *, timeout: float = _TIMEOUT) -> None:
+        """Keep the path of the socket, and how many seconds one command may take."""
         self._path = path
+        self._timeout = timeout
         self._session: Any = None
 
     @contextmanager
@@ -116,6 +120,11 @@ class Charon:
             raise ConsumerRefused(
                 f"charon says no: {_one_line(str(error))}", remedy="See charon's log: journalctl -u strongswan."
             ) from error
+        except _RUBBISH as error:
+            raise ConsumerUnavailable(
+                f"what answers at {self._path} does not speak vici: {_one_line(str(error)) or type(error).__name__}",
+                remedy="Correct `vici`: it must be the socket of charon's vici plugin.",
+            ) from error
         except OSError as error:
             raise ConsumerUnavailable(self._trouble(error), remedy=self._remedy(error)) from error
         finally:
@@ -126,7 +135,7 @@ class Charon:
     def _open(self) -> Any:
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            connected.settimeout(_TIMEOUT)
+            connected.settimeout(self._timeout)
             connected.connect(self._path)
         except OSError:
             connected.close()

@@ -54,7 +54,7 @@ def test_before_the_first_enrollment_nothing_fails(station: Station) -> None:
     found = results(done)
     assert failures(done) == set()
     assert {name for name, one in found.items() if one["status"] == "skipped"} - HERE == {
-        "tls", "certificate", "last-attempt", "key", "chain",
+        "tls", "certificate", "last-attempt", "key", "chain", "consumers",
     }  # fmt: skip
     assert found["cmp"]["reason"].endswith("declined an unprotected question: badMessageCheck)")
     assert station.files() == before

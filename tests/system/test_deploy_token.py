@@ -1,0 +1,123 @@
+"""The key of the eNodeB on a token: charon signs with it there, and goes from one key to the next without a restart."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from agent.deploy import material
+from agent.deploy.material import Material
+from agent.deploy.strongswan import Strongswan
+from agent.deploy.target import Change, Hands
+from agent.errors import ConsumerRefused
+from agent.labca import LabCa, LabCaSettings, running
+from agent.settings import StrongswanTarget
+from tests.station import until
+from tests.system.ike_lab import IkeLab, ike_lab
+from tests.system.sites import SECRETS, Site, as_root, site
+
+pytestmark = as_root
+
+PIN = "1234"
+
+
+class Token:
+    """A SoftHSM token; charon reads its configuration from the environment, as on a machine with one token."""
+
+    def __init__(self, place: Path) -> None:
+        (place / "tokens").mkdir(parents=True)
+        self.configuration = place / "softhsm2.conf"
+        self.configuration.write_text(f"directories.tokendir = {place}/tokens\nobjectstore.backend = file\n")
+        self._run("--init-token", "--free", "--label", "enb", "--so-pin", "0000", "--pin", PIN)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"SOFTHSM2_CONF": str(self.configuration)}
+
+    def take(self, key: Path, identifier: bytes) -> str:
+        """Put a key file on the token, remove the file, and return the key's name (RFC 7512)."""
+        self._run("--import", str(key), "--token", "enb", "--label", "ike", "--id", identifier.hex(), "--pin", PIN)
+        key.unlink()
+        return "pkcs11:token=enb;id=" + "".join(f"%{one:02x}" for one in identifier)
+
+    def _run(self, *arguments: str) -> None:
+        subprocess.run(
+            ["softhsm2-util", *arguments], env={"PATH": "/usr/bin:/bin"} | self.environment, check=True,
+            capture_output=True, timeout=20,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Token:
+    return Token(tmp_path / "token")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, token: Token) -> Iterator[IkeLab]:
+    with ike_lab(tmp_path / "ike", environment=token.environment) as made:
+        yield made
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Iterator[LabCa]:
+    made = LabCa(LabCaSettings(directory=tmp_path / "ca", secrets=SECRETS, durable=False))
+    with running(made):
+        yield made
+    made.close()
+
+
+def enrolled(enb: Site, token: Token, identifier: bytes) -> Material:
+    """Enroll with a key made elsewhere, and move that key onto the token."""
+    key = enb.directory / "made-elsewhere.key"
+    key.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    key.chmod(0o600)
+    enb.good("enroll", "--again")
+    made = material.load(enb.current)
+    return replace(made, private_key=None, key_reference=token.take(key, identifier))
+
+
+def test_charon_signs_on_the_token_and_goes_from_one_key_to_the_next(
+    ca: LabCa, lab: IkeLab, token: Token, tmp_path: Path
+) -> None:
+    seg = site(tmp_path / "seg", ca, "seg1.core.example", lab.seg, [{"strongswan": {"vici": str(lab.seg.socket)}}])
+    seg.good("enroll")
+    enb = site(tmp_path / "enb", ca, "enb1.ran.example", lab.enb, [])
+    enb.identity["key"] = {"existing": "made-elsewhere.key"}
+    enb.configure()
+    pins: list[str] = []
+
+    def pin_of(reference: str) -> bytes:
+        pins.append(reference)
+        return PIN.encode()
+
+    hands = Hands(identity="ike", say=lambda _: None, read_secret=str.encode, read_pin=pin_of)
+    settings = StrongswanTarget(vici=str(lab.enb.socket), connections=("gw",), module="softhsm")
+    first = enrolled(enb, token, b"\x10\x01")
+    with pytest.raises(ConsumerRefused, match="which module reaches it"):
+        Strongswan(replace(settings, module=None), hands).deploy(Change(new=first))
+
+    target = Strongswan(settings, hands)
+    target.deploy(Change(new=first))
+    assert pins == [first.key_reference]
+    assert lab.reaches()
+    assert target.live(first)
+    for number in range(2, 5):
+        new = enrolled(enb, token, bytes([0x10, number]))
+        before = lab.enb.established()
+        target.deploy(Change(new=new, previous=first))
+        until(lambda: len(lab.enb.established()) == 1)
+        assert lab.enb.established() != before
+        assert lab.enb.keys() == [new.key_id]
+        assert new.serial in lab.seg.serials()
+        first = new
+    assert lab.reaches()
