@@ -9,7 +9,12 @@
     ├── KeyPermissions             others may reach the key, or we may not
     ├── KeyStoreUnwritable         nothing can be written there: full, read-only, failing
     ├── UnsupportedAlgorithm       the store does not make or know such keys, or this key does not work that way
-    └── PeerDataUnusable           what somebody else sent was not made for this key; a ValueError too
+    ├── PeerDataUnusable           what somebody else sent was not made for this key; a ValueError too
+    └── TokenError                 the token, and not a key on it, is the trouble
+        ├── TokenAbsent            it is not plugged in, was pulled out, is not initialised, or is another one
+        ├── PinRefused             its PIN is wrong, locked, expired or not set: only a person can go on
+        ├── TokenFailed            it, or its module, failed in the middle of something
+        └── ModuleUnusable         its PKCS#11 module cannot be loaded
 
 No message ever holds a part of a private key.
 """
@@ -55,3 +60,23 @@ class PeerDataUnusable(KeyStoreError, ValueError):
 
     It is a ValueError too, for callers that know nothing of this package.
     """
+
+
+class TokenError(KeyStoreError):
+    """The token, and not a key on it, is the trouble."""
+
+
+class TokenAbsent(TokenError):
+    """It is not plugged in, was pulled out, is not initialised, or is another one than the key was made on."""
+
+
+class PinRefused(TokenError):
+    """The PIN is wrong, locked, expired or not set. It is not given to the token again before a person acts."""
+
+
+class TokenFailed(TokenError):
+    """The token or its module failed in the middle of something; trying again may help."""
+
+
+class ModuleUnusable(TokenError):
+    """The PKCS#11 module cannot be loaded."""

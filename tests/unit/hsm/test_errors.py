@@ -5,7 +5,15 @@ import pytest
 from hsm import errors
 from hsm.errors import KeyStoreError
 
-TREE: list[type[KeyStoreError]] = [KeyStoreError, *KeyStoreError.__subclasses__()]
+
+def below(error: type[KeyStoreError]) -> list[type[KeyStoreError]]:
+    return [
+        error,
+        *(deeper for one in error.__subclasses__() for deeper in below(one) if one.__module__ == "hsm.errors"),
+    ]
+
+
+TREE = below(KeyStoreError)
 
 
 @pytest.mark.parametrize("error", TREE)
