@@ -36,7 +36,6 @@ RETRIES: Final[dict[RetryClass, str]] = {
     RetryClass.FIX_CLOCK_THEN_RETRY: "it is tried again once the clock is right",
     RetryClass.OTHER_CA: "the next address or CA is tried",
     RetryClass.NEW_KEY: "it is tried again with a new key",
-    RetryClass.LOWER_VERSION: "it is tried again in an older version of CMP",
     RetryClass.SUCCESS_IF_SAME: "what was wanted may be done already; that is checked",
 }
 

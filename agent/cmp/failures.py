@@ -82,7 +82,7 @@ class RetryClass(StrEnum):
     ``final``: nothing changes by itself; a person must act (a slow background attempt does no harm).
     ``retry-later``: a new transaction after a delay. ``new-transaction``: a new transaction at once, but only once.
     ``fix-clock-then-retry``: once, after the clock was set. ``other-ca``: the next configured address or CA.
-    ``new-key``: a new key pair in a new transaction. ``lower-version``: the same with the next lower pvno.
+    ``new-key``: a new key pair in a new transaction.
     ``success-if-same``: done already, if what the CA has is what we meant (compare before believing it).
     """
 
@@ -92,7 +92,6 @@ class RetryClass(StrEnum):
     FIX_CLOCK_THEN_RETRY = "fix-clock-then-retry"
     OTHER_CA = "other-ca"
     NEW_KEY = "new-key"
-    LOWER_VERSION = "lower-version"
     SUCCESS_IF_SAME = "success-if-same"
 
 
@@ -212,8 +211,7 @@ FAILURES: Final[Mapping[PKIFailureInfo, FailureRule]] = MappingProxyType({
     ),
     PKIFailureInfo.UNSUPPORTED_VERSION: FailureRule(
         "the CA does not speak this version of CMP",
-        "Nothing to do at first: an older version is tried; if that fails, the CA is too old for this profile.",
-        RetryClass.LOWER_VERSION,
+        "For a key that does not sign choose profile `backhaul`; with any other, the CA is too old for this agent.",
     ),
     PKIFailureInfo.NOT_AUTHORIZED: FailureRule(
         "we are not allowed to ask for this",
@@ -237,7 +235,6 @@ FAILURES: Final[Mapping[PKIFailureInfo, FailureRule]] = MappingProxyType({
 })  # fmt: skip
 
 _PRECEDENCE: Final = (
-    RetryClass.LOWER_VERSION,  # who could not read the message cannot judge its contents
     RetryClass.SUCCESS_IF_SAME,  # the caller compares before it believes
     RetryClass.FINAL,
     RetryClass.NEW_KEY,

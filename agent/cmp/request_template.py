@@ -36,6 +36,8 @@ _COMPLETED: Final = frozenset({"2.5.29.32", "2.5.29.37"})
 """Extensions taken over from a template: certificatePolicies and extKeyUsage. Others are ours or the CA's to make."""
 _MAXIMUM_KEYS: Final = 64
 _OCTET_STRING: Final = 0x04
+_EXTENSION_PARTS: Final = (2, 3)
+"""extnID, critical unless it is the default, extnValue."""
 _EMPTY: Final = frozenset({b"", b"\x30\x00", b"\x05\x00"})
 """How "fill this in" is written as a value."""
 
@@ -127,9 +129,12 @@ def _parts(extensions: bytes | None) -> list[tuple[str, bytes, bytes]]:
     """Return OID, DER and extnValue of each of ``extensions`` (DER Extensions)."""
     found = []
     for whole in asn1.items(extensions):
-        first, *_, last = der.values(whole) or [b""]
-        oid = der.oid(der.unwrap(first, der.OBJECT_IDENTIFIER))
-        found.append((oid, whole, der.unwrap(last, _OCTET_STRING)))
+        der.unwrap(whole)
+        parts = der.values(whole)
+        if len(parts) not in _EXTENSION_PARTS:
+            raise der.malformed("an extension in its request template has the wrong parts")
+        oid = der.oid(der.unwrap(parts[0], der.OBJECT_IDENTIFIER))
+        found.append((oid, whole, der.unwrap(parts[-1], _OCTET_STRING)))
     return found
 
 

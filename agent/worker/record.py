@@ -60,6 +60,17 @@ def record(store: IdentityStore, job: Job, outcome: Outcome, now: datetime) -> N
     store.state.save(after)
 
 
+def note_beginning(store: IdentityStore, job: Job, now: datetime) -> None:
+    """Write down when a refresh is tried next before it begins: a worker that dies in it is not started at once again.
+
+    Raises:
+        StateError: when the disk does not let us.
+    """
+    before = store.state.load()
+    planned = refresh.after_failure(now, **_rhythm(job), failures=before.refresh_failures + 1)
+    store.state.save(replace(before, refresh_at=planned))
+
+
 def _after_refresh(before: IdentityState, job: Job, outcome: Outcome, now: datetime) -> IdentityState:
     """A refresh has a rhythm of its own: that it failed says nothing about the next renewal."""
     if outcome.verdict is Verdict.DONE:

@@ -20,7 +20,7 @@ from agent.worker.conversation import OutOfPatience
 from agent.worker.inquiring import DeclinedQuestion, Inquirer
 from agent.worker.own_standing import own_standing
 from agent.worker.plan import by_current, peer_rules, recipient
-from agent.worker.record import CRL_ENDS
+from agent.worker.record import CRL_ENDS, note_beginning
 from agent.worker.words import day, short_wait
 from hsm.software import SoftwareKeyStore
 
@@ -54,6 +54,7 @@ def refresh(job: Job, store: IdentityStore, reporter: Reporter, environment: Env
         raise ConfigurationError(
             f"{job.name} has no certificate to ask with", remedy=f"Run 'enrollctl enroll {job.name}' first."
         )
+    note_beginning(store, job, environment.now())
     desk = _Desk(job, store, reporter, environment)
     try:
         asked = _ask_the_authority(job, desk, reporter)

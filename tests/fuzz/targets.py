@@ -18,7 +18,20 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
 from agent import config
-from agent.cmp import algorithms, certificates, challenge, cms, decryption, der, memory, messages, names, root_update
+from agent.cmp import (
+    algorithms,
+    certificates,
+    challenge,
+    cms,
+    decryption,
+    der,
+    memory,
+    messages,
+    names,
+    request_template,
+    revocation,
+    root_update,
+)
 from agent.cmp import protection as guards
 from agent.cmp.acceptance import examine
 from agent.cmp.bodies import CertReqMessages, General, PopDecChallenges
@@ -172,6 +185,41 @@ def _certificate(octets: bytes) -> None:
 def _root_update(octets: bytes) -> None:
     old = _renewing().pki.root.loaded
     root_update.accept(root_update.decode(octets), old, now=NOW, rules=certificates.MODERN)
+
+
+def _crl(octets: bytes) -> None:
+    ca = _revoking()
+    path = [one.loaded for one in (ca.pki.ra, ca.pki.issuing, ca.pki.root)]
+    revocation.standings(path, [revocation.load(octets)], at=NOW, rules=certificates.MODERN)
+
+
+@cache
+def _revoking() -> LabCa:
+    """Return a CA that revoked its RA."""
+    ca = lab()
+    ca.revoke(ca.pki.ra.certificate, 1, NOW)
+    return ca
+
+
+def _crls() -> list[bytes]:
+    return [_revoking().crl(NOW), _revoking().crl(NOW, of_root=True)]
+
+
+def _template(octets: bytes) -> None:
+    der.check(octets)  # as everything in a message was
+    template = request_template.decode(octets)
+    request_template.described(template)
+    request_template.completed(template, None)
+    ours = names.parse_name(names.name_from_text("CN=enb-4711,O=Operator"))
+    request_template.objections(template, subject=ours, alternative_names=False, key="ec-p256")
+
+
+@cache
+def _templates() -> list[bytes]:
+    event = question(_renewing(), messages.Info.CERT_REQ_TEMPLATE).exchange()
+    assert isinstance(event, Answered)
+    assert isinstance(event.body, General)
+    return [one.value for one in event.body.infos if one.value]
 
 
 @cache
@@ -384,6 +432,8 @@ TARGETS: Final = {
         Target(name="reading", read=_reading, errors=(), seeds=_recorded, mutate=der_mutator),
         Target(name="certificate", read=_certificate, errors=(RemoteError,), seeds=_certificates, mutate=der_mutator),
         Target(name="root-update", read=_root_update, errors=(RemoteError,), seeds=_root_updates, mutate=der_mutator),
+        Target(name="crl", read=_crl, errors=(RemoteError,), seeds=_crls, mutate=der_mutator),
+        Target(name="template", read=_template, errors=(RemoteError,), seeds=_templates, mutate=der_mutator),
         Target(name="name", read=_name, errors=(RemoteError,), seeds=lambda: _NAMES, mutate=der_mutator),
         Target(name="encrypted", read=_encrypted, errors=(RemoteError,), seeds=_encrypteds, mutate=_after_first),
         Target(name="challenge", read=_challenge, errors=(RemoteError,), seeds=_challenges, mutate=der_mutator),

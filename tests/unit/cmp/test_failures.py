@@ -111,7 +111,6 @@ def test_unknown_bits_are_shown_and_decide_nothing() -> None:
         (13, RetryClass.NEW_TRANSACTION),
         (14, RetryClass.RETRY_LATER),
         (21, RetryClass.NEW_TRANSACTION),
-        (22, RetryClass.LOWER_VERSION),
         (24, RetryClass.RETRY_LATER),
         (25, RetryClass.RETRY_LATER),
         (26, RetryClass.NEW_KEY),
@@ -121,7 +120,7 @@ def test_bits_after_which_trying_again_is_worth_something(bit: int, expected: Re
     assert failures.retry_class({bit}) is expected
 
 
-@pytest.mark.parametrize("bit", [0, 1, 2, 4, 5, 7, 8, 9, 10, 12, 15, 16, 17, 18, 19, 20, 23])
+@pytest.mark.parametrize("bit", [0, 1, 2, 4, 5, 7, 8, 9, 10, 12, 15, 16, 17, 18, 19, 20, 22, 23])
 def test_bits_after_which_a_person_must_act(bit: int) -> None:
     assert failures.retry_class({bit}) is RetryClass.FINAL
 
@@ -130,7 +129,7 @@ def test_bits_after_which_a_person_must_act(bit: int) -> None:
     ("bits", "expected"),
     [
         ({2, 24}, RetryClass.FINAL),
-        ({22, 2}, RetryClass.LOWER_VERSION),
+        ({22, 24}, RetryClass.FINAL),
         ({11, 2}, RetryClass.SUCCESS_IF_SAME),
         ({21, 24}, RetryClass.RETRY_LATER),
         ({26, 6}, RetryClass.NEW_KEY),
@@ -142,12 +141,10 @@ def test_of_several_bits_the_one_that_promises_least_decides(bits: set[int], exp
 
 
 @given(_BITS, _BITS)
-def test_more_bits_never_turn_final_into_a_retry_but_for_version_and_confirmed(
-    bits: frozenset[int], more: frozenset[int]
-) -> None:
+def test_more_bits_never_turn_final_into_a_retry_but_for_confirmed(bits: frozenset[int], more: frozenset[int]) -> None:
     before, after = failures.retry_class(bits), failures.retry_class(bits | more)
     if before is RetryClass.FINAL and failures.known_failures(bits):
-        assert after in {RetryClass.FINAL, RetryClass.LOWER_VERSION, RetryClass.SUCCESS_IF_SAME}
+        assert after in {RetryClass.FINAL, RetryClass.SUCCESS_IF_SAME}
 
 
 def test_describe_says_what_why_and_in_whose_words() -> None:

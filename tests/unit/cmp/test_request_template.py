@@ -108,7 +108,16 @@ def test_usages_the_template_gives_are_asked_for_unless_we_ask_for_our_own() -> 
     assert completed(decode(content()), ours) == ours
 
 
-@pytest.mark.parametrize("octets", [b"\x30\x00", b"\x05\x00", content(keys=(b"\x05\x00",)), content(b"\x02\x01\x00")])
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"\x30\x00",
+        b"\x05\x00",
+        content(keys=(b"\x05\x00",)),
+        content(b"\x02\x01\x00"),
+        content(der.wrap(0xA9, der.wrap(der.SEQUENCE, oid("2.5.29.17")))),
+    ],
+)
 def test_what_is_no_template_is_refused_with_our_own_error(octets: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode(octets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from agent.supervisor import keeping
 from agent.worker.lists import Lists
 from agent.worker.reporting import Reporter
 from tests.unit.net.peers import free_port
-from tests.unit.worker.desk import Desk, desk_at
+from tests.unit.worker.desk import Desk, Died, desk_at
 
 HOLD, COMPROMISED = 6, 1
 REPORT, REQUIRE, OFF = RevocationCheck.REPORT, RevocationCheck.REQUIRE, RevocationCheck.OFF
@@ -234,6 +235,24 @@ def test_a_refresh_that_fails_is_tried_sooner_and_disturbs_nothing_else(station:
     assert state.refresh_at is not None
     assert state.refresh_at - datetime.now(UTC) < timedelta(minutes=20)
     assert look(station.job.state_directory, "ike").refresh_error == state.refresh_error
+
+
+def test_a_worker_that_dies_in_a_refresh_is_not_started_at_once_again(station: Desk) -> None:
+    assert station.do(secret=None).verdict is Verdict.ISSUED
+    state = station.store.state.load()
+    station.store.state.save(replace(state, refresh_at=datetime.now(UTC)))
+    station.on_event = die
+    with pytest.raises(Died):
+        refreshed(station)
+    now = datetime.now(UTC)
+    following = keeping.decide(look(station.job.state_directory, "ike"), now)
+    assert following.action is None
+    assert following.wait > 300
+
+
+def die(event: str) -> None:
+    if event == "sent":
+        raise Died
 
 
 def test_where_nobody_wants_it_nothing_is_planned(station: Desk) -> None:
