@@ -196,7 +196,7 @@ def _event(line: bytes, names: list[str]) -> str | None:
     try:
         entry: dict[str, Any] = json.loads(line)
         when = datetime.fromtimestamp(int(entry["__REALTIME_TIMESTAMP"]) / 1_000_000, UTC)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
         return None
     if entry.get("IDENTITY", names[0] if names else "") not in names:
         return None

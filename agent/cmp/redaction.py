@@ -24,6 +24,7 @@ _OID: Final = 0x06
 _UTF8: Final = 0x0C
 _CONTEXT: Final = 0xA0
 _SET: Final = 0x31
+_HIGH_TAG: Final = 0x1F
 _PROTECTION_ALG: Final = _CONTEXT | 1
 _REMOVED: Final = der.wrap(_UTF8, b"removed")
 _NO_BITS: Final = der.wrap(der.BIT_STRING, b"\x00")
@@ -61,7 +62,7 @@ def _by_mac(header: bytes) -> bool:
 
 def _algorithm(value: bytes) -> str | None:
     """Return the OID of an AlgorithmIdentifier; None when ``value`` is none."""
-    if value[0] != der.SEQUENCE:
+    if value[:1] != bytes((der.SEQUENCE,)):
         return None
     first = next(iter(der.values(value)), b"\x00")
     return der.oid(der.unwrap(first, _OID)) if first[0] == _OID else None
@@ -71,6 +72,8 @@ def _cleaned(value: bytes) -> bytes:
     """Return ``value`` with every secret's work inside it taken out."""
     if not value[0] & _CONSTRUCTED:
         return value
+    if value[0] & _HIGH_TAG == _HIGH_TAG:
+        raise der.malformed("it holds a tag of several octets, which no CMP message has")
     inner = der.values(value)
     if _is_mac_value(inner):  # PKMACValue
         return der.wrap(value[0], _cleaned(inner[0]), _NO_BITS)

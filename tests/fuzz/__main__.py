@@ -120,32 +120,35 @@ def _warm_up(target: Target, seeds: list[bytes]) -> None:
 def _guided(target: Target, seeds: list[bytes], seconds: float, folder: Path) -> None:
     import atheris  # noqa: PLC0415 - as above
 
-    from tests.fuzz import watch  # noqa: PLC0415 - as above
-
     with TemporaryDirectory(prefix="enrolld-corpus-") as corpus:
         for number, seed in enumerate(seeds):
             Path(corpus, f"{number:03}").write_bytes(seed)
         options = [f"-artifact_prefix={folder}/{target.name}-", "-seed=1", "-timeout=30", "-rss_limit_mb=0"]
         options += [f"-max_total_time={max(1, round(seconds))}", f"-max_len={_MAXIMUM}"]
         mutators = {"custom_mutator": target.mutate} if target.mutate else {}
-        atheris.Setup([target.name, *options, corpus], lambda octets: watch.examine(target, octets), **mutators)
+        atheris.Setup([target.name, *options, corpus], lambda octets: _examine(target, octets, folder), **mutators)
         atheris.Fuzz()
 
 
 def _blind(target: Target, seeds: list[bytes], seconds: float, folder: Path) -> None:
-    from tests.fuzz import watch  # noqa: PLC0415 - as above
-    from tests.fuzz.mutation import plain_mutator  # noqa: PLC0415 - as above
+    from tests.fuzz.mutation import plain_mutator  # noqa: PLC0415 - after the instrumentation
 
     mutate = target.mutate or plain_mutator
     chance = random.Random(1)  # noqa: S311 - the same inputs in every run
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        octets = mutate(chance.choice(seeds), _MAXIMUM, chance.getrandbits(32))
-        try:
-            watch.examine(target, octets)
-        except Exception:
-            (folder / f"{target.name}-found").write_bytes(octets)
-            raise
+        _examine(target, mutate(chance.choice(seeds), _MAXIMUM, chance.getrandbits(32)), folder)
+
+
+def _examine(target: Target, octets: bytes, folder: Path) -> None:
+    """Have the target read one input; one that is a finding is kept in ``folder``."""
+    from tests.fuzz import watch  # noqa: PLC0415 - after the instrumentation
+
+    try:
+        watch.examine(target, octets)
+    except Exception:
+        (folder / f"{target.name}-found").write_bytes(octets)
+        raise
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
 from agent import config
+from agent.cli import watch
 from agent.cmp import (
     algorithms,
     certificates,
@@ -28,6 +29,7 @@ from agent.cmp import (
     memory,
     messages,
     names,
+    redaction,
     request_template,
     revocation,
     root_update,
@@ -47,7 +49,7 @@ from agent.errors import ConfigurationError, NotCmp, ServerBusy, StateCorrupt, U
 from agent.labca import LabCa
 from agent.net.http import CmpClient
 from agent.settings import HttpSettings
-from agent.store import documents, pem
+from agent.store import deployment, documents, pem
 from agent.store import state as store_state
 from agent.store.credential import Generation
 from agent.structure import StructureError, to_json
@@ -238,6 +240,10 @@ def _root_updates() -> list[bytes]:
     return [one.value for one in event.body.infos if one.value]
 
 
+def _redaction(octets: bytes) -> None:
+    der.check(redaction.without_macs(octets))
+
+
 def _name(octets: bytes) -> None:
     names.text_of(octets)
     names.parse_name(octets)
@@ -414,6 +420,24 @@ def _credentials() -> list[bytes]:
     return [documents.encode({"sha256": digests, "description": {"subject": "CN=a"}, "marks": {"confirmed": True}})]
 
 
+def _deployment(octets: bytes) -> None:
+    deployment._record(octets, _folder() / "deployment.json")
+
+
+def _deployments() -> list[bytes]:
+    record = deployment.DeploymentRecord(held_until=NOW.isoformat())
+    return [documents.encode({"deployment": to_json(record)})]
+
+
+def _journal(octets: bytes) -> None:
+    watch._event(octets, ["ike"])
+
+
+def _entries() -> list[bytes]:
+    entry = {"__REALTIME_TIMESTAMP": "1772366400000000", "IDENTITY": "ike", "MESSAGE": "sending ir"}
+    return [json.dumps(entry).encode()]
+
+
 def _pem(octets: bytes) -> None:
     certificates.load_all(pem.decode(octets))
 
@@ -431,6 +455,7 @@ TARGETS: Final = {
         Target(name="answer", read=_answer, errors=(RemoteError,), seeds=_bodies, mutate=_after_first),
         Target(name="reading", read=_reading, errors=(), seeds=_recorded, mutate=der_mutator),
         Target(name="certificate", read=_certificate, errors=(RemoteError,), seeds=_certificates, mutate=der_mutator),
+        Target(name="redaction", read=_redaction, errors=(RemoteError,), seeds=_recorded, mutate=der_mutator),
         Target(name="root-update", read=_root_update, errors=(RemoteError,), seeds=_root_updates, mutate=der_mutator),
         Target(name="crl", read=_crl, errors=(RemoteError,), seeds=_crls, mutate=der_mutator),
         Target(name="template", read=_template, errors=(RemoteError,), seeds=_templates, mutate=der_mutator),
@@ -444,6 +469,8 @@ TARGETS: Final = {
         Target(name="snapshot", read=_snapshot, errors=(StateCorrupt, LocalError), seeds=_snapshots),
         Target(name="record", read=_record, errors=(StateCorrupt,), seeds=_records),
         Target(name="credential", read=_credential, errors=(StateCorrupt,), seeds=_credentials),
+        Target(name="deployment", read=_deployment, errors=(StateCorrupt,), seeds=_deployments),
+        Target(name="journal", read=_journal, errors=(), seeds=_entries),
         Target(name="pem", read=_pem, errors=(ValueError, CmpError), seeds=lambda: [pem.encode(_certificates())]),
         Target(
             name="private-key",
