@@ -6,11 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from agent.config.rulebook import Rule
-from agent.settings import DeployTarget, Layout
+from agent.settings import DeployTarget, FileNames, Layout
 
 if TYPE_CHECKING:
     from agent.config.rulebook import Target
-    from agent.settings import FileNames
 
 
 def _lacks_password(one: Target) -> bool:
@@ -24,7 +23,9 @@ def _leads_outside(one: Target) -> bool:
 
 def _are_inside(names: FileNames) -> bool:
     """Tell whether file names stay below their directory, out of the way of ours, and apart from each other."""
-    given = [name for name in dataclasses.astuple(names) if name is not None]
+    # One by one, and not by astuple(): what could not be read says so only when it is asked for.
+    every: list[str | None] = [getattr(names, field.name) for field in dataclasses.fields(FileNames)]
+    given = [name for name in every if name is not None]
     parts = [part for name in given for part in name.split("/")]
     return len(set(given)) == len(given) and all(part and not part.startswith(".") for part in parts)
 
