@@ -93,7 +93,11 @@ class Options:
     show_default=True,
     help="Where credentials are kept, if the configuration has to be written.",
 )
-@click.option("--replace", is_flag=True, help="Write the configuration anew although there is one.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Write the configuration anew although there is one, and enroll although a valid certificate is installed.",
+)
 @click.option("--force", is_flag=True, help="Enroll although the doctor finds a fault.")
 @click.option(
     "--report",
@@ -315,7 +319,7 @@ def enroll(settings: Settings, given: Options, wait: float) -> Outcome:
     """Run the job; a wrong secret may be corrected on a terminal, and before the last try comes a warning."""
     number = 1
     while True:
-        outcome = jobs.run_job(settings, given.identity, Action.ENROLL, wait=wait)
+        outcome = jobs.run_job(settings, given.identity, Action.ENROLL, wait=wait, again=given.replace)
         if outcome.verdict is not Verdict.NEEDS_SECRET or number == TRIES or not asking.possible():
             return outcome
         output.note(f"the CA does not accept the secret: {outcome.text}")

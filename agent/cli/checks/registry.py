@@ -141,6 +141,8 @@ def check(name: str, scope: Scope, *, needs: tuple[str, ...] = ("configuration",
     """Register a check. Its docstring says what it looks at; ``needs`` names earlier checks it rests on."""
 
     def register(examine: Examine) -> Examine:
+        if name in CHECKS:
+            raise ValueError(f"there are two checks named {name}")
         for need in needs:
             if need not in CHECKS:
                 raise ValueError(f"{name} rests on {need}, which comes later or not at all")

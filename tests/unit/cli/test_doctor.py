@@ -300,6 +300,22 @@ def test_a_defect_of_one_check_does_not_hide_the_others(station: Station, monkey
     assert found["bootstrap"].status is Status.OK
 
 
+def test_a_consumer_that_does_not_use_the_certificate_is_found(station: Station) -> None:
+    files = station.directory / "ike"
+    station.identity["deploy"] = [{"directory": {"path": str(files)}}]
+    station.configure()
+    assert station.run("enroll").code == 1, "the certificate is there, but the directory is not"
+    found = examined(station, "consumers")
+    assert found.status is Status.FAILED
+    assert "there is no directory" in found.reason
+    assert found.remedy
+    files.mkdir(mode=0o750)
+    assert station.run("deploy").code == 0
+    found = examined(station, "consumers")
+    assert found.status is Status.OK
+    assert " since " in found.reason
+
+
 def test_a_check_cannot_rest_on_a_later_one() -> None:
     with pytest.raises(ValueError, match="comes later or not at all"):
         registry.check("early", Scope.MACHINE, needs=("late",))(lambda *_: registry.ok(""))

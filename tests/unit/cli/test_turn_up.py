@@ -138,6 +138,9 @@ def test_a_configuration_that_exists_is_not_changed_unasked(bare: Bare) -> None:
     assert "exists already" in done.problem
     assert "--replace" in done.remedy
     assert bare.config.read_text() == before
+    done = bare.run("--replace", *bare.answers(), "--secret-file", bare.secret(), "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["verdict"] == "issued", "whoever gives a new secret wants a new certificate"
 
 
 def test_a_wrong_secret_where_nobody_can_be_asked_is_one_try(bare: Bare) -> None:
