@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 CURRENT: Final = ".current"
 _OURS: Final = re.compile(r"\.[0-9]{6,18}\.[0-9a-f]{8}")
+_HALF_MADE: Final = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp")
+"""What :func:`agent.store.atomic.temporary_name` makes."""
 _READ_BITS: Final = 0o444
 _CAP: Final = 4 * 1024 * 1024
 
@@ -56,13 +58,14 @@ class Directory:
         """Write what differs and switch; read it back. See :class:`agent.deploy.target.Target`."""
         with self._explained():
             if self.live(change.new):
+                self._tidy(change)
                 return f"the files in {self._path} are as they should be"
             wanted = self._wanted(change.new)
             if self._settings.switching is Switching.LINK:
                 self._switch(wanted, change.new.number)
             else:
                 self._replace(wanted)
-            self._remove_retired(wanted, change)
+            self._tidy(change)
             if not self.live(change.new):
                 raise ConsumerRefused(
                     f"{self._path} does not hold what was just written to it",
@@ -83,7 +86,7 @@ class Directory:
     def _is(self, name: str, content: bytes | None, owner: int, group: int) -> bool:
         """Tell whether the file holds ``content`` (None: anything) and has the mode and owner wanted."""
         path = self._path / name
-        if self._settings.switching is Switching.LINK and not self._links(name):
+        if self._links(name) is not (self._settings.switching is Switching.LINK):
             return False
         try:
             with path.open("rb") as file:
@@ -142,7 +145,6 @@ class Directory:
             if not self._links(name):
                 self._make_parents(name)
                 atomic.switch_link(self._path / name, _through_current(name))
-        self._clean(home.name)
 
     def _make(self, directory: Path) -> None:
         """Make a directory that whoever may read the files may enter."""
@@ -150,14 +152,6 @@ class Directory:
         directory.mkdir(mode=0o700)
         os.chown(directory, self._owner(), self._group())
         directory.chmod(0o700 | readers | readers >> 2)
-
-    def _clean(self, keep: str) -> None:
-        """Remove what is no longer linked to, and what a crash left."""
-        for entry in self._path.iterdir():
-            stale = _OURS.fullmatch(entry.name) and entry.name != keep
-            half_made = atomic.is_temporary(entry.name) and _OURS.match(entry.name.removeprefix("."))
-            if stale or half_made:
-                atomic.remove_tree(entry)
 
     # ---- switching file by file
 
@@ -167,12 +161,26 @@ class Directory:
             if not self._is(name, content, self._owner(), self._group()):
                 atomic.write_file(self._path / name, content, self._mode, owner=self._owner(), group=self._group())
 
-    def _remove_retired(self, wanted: dict[str, bytes], change: Change) -> None:
-        """Remove files that an earlier generation had and this one has not: a shorter chain, a key now on a token."""
+    def _names(self, material: Material) -> set[str]:
+        names = set(layouts.files(material, self._settings, self._hands.identity))
+        return names | {self._pkcs12_name} if self._settings.layout is Layout.PKCS12 else names
+
+    def _tidy(self, change: Change) -> None:
+        """Remove what the new credential does not have, and what a crash left; nothing that is not ours."""
+        names = self._names(change.new)
         earlier = [one for one in (change.previous, *change.retired) if one is not None]
-        names = {name for one in earlier for name in layouts.files(one, self._settings, self._hands.identity)}
-        for name in sorted(names - wanted.keys()):
+        for name in sorted({name for one in earlier for name in self._names(one)} - names):
             (self._path / name).unlink(missing_ok=True)
+        kept = str((self._path / CURRENT).readlink()) if self._settings.switching is Switching.LINK else ""
+        ours = {CURRENT, *(PurePosixPath(name).name for name in names)}
+        folders = {self._path, *((self._path / name).parent for name in names)}
+        for entry in [one for folder in folders for one in folder.iterdir()]:
+            half_made = _HALF_MADE.fullmatch(entry.name)
+            left = half_made["name"] if half_made else entry.name
+            if (half_made and left in ours) or (_OURS.fullmatch(left) and left != kept):
+                _remove(entry)
+        if not kept:
+            (self._path / CURRENT).unlink(missing_ok=True)
 
     # ---- owners and parents
 
@@ -231,6 +239,13 @@ class Directory:
         giving = " Leave `owner` out: only root gives files away." if self._settings.owner and os.geteuid() else ""
         group = f" and a member of group {self._settings.group}" if self._settings.group else ""
         return f"Let user {_user()} write to {shlex.quote(str(self._path))}{group}; see docs/deployment.md.{giving}"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        atomic.remove_tree(path)
+    else:
+        path.unlink()
 
 
 def _through_current(name: str) -> str:
