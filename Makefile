@@ -46,6 +46,9 @@ simulation: setup-test ## Let 100,000 agents live three years; writes docs/fleet
 	@$(BIN)/python -m pip --disable-pip-version-check -qq install --constraint .ci/constraints.txt --editable '.[dev,plots]'
 	@$(BIN)/python -m tests.simulation
 
+deb: setup-test ## Build the Debian package, for this release of Debian, into dist/
+	@packaging/build-deb
+
 test-versions: ## Test with Python 3.11, 3.12 and 3.13; PYTHONS="3.11 3.13" picks some
 	@.ci/versions $(PYTHONS)
 

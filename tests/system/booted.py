@@ -1,0 +1,218 @@
+"""A booted Debian with systemd as PID 1 and a journald of its own: systemd-nspawn over a cached tree.
+
+The tree is never written to: every machine is an overlay over it, in a network namespace with nothing but loopback.
+Tree and package are kept between runs in ``$XDG_CACHE_HOME/enrolld-tests``, named after what they are built from.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Self
+
+from agent.events import EVENTS, Event
+
+ROOT: Final = Path(__file__).parents[2]
+_CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "enrolld-tests"
+_RECIPE: Final = Path(__file__).with_name("tree.sh")
+_BUILT_FROM: Final = ("agent", "hsm", "systemd", "packaging", "config", ".ci/constraints.txt", "pyproject.toml")
+_ENVIRONMENT: Final = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "SYSTEMD_PAGER": "",
+    "TERM": "dumb",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
+
+
+def tree() -> Path:
+    """Return the file tree of a small Debian, built if it is not there."""
+    release = Path("/etc/os-release").read_bytes()
+    with _cached("tree", [_RECIPE.read_bytes(), release], keep=2) as (place, new):
+        if new:
+            subprocess.run([_RECIPE, place], check=True, capture_output=True, timeout=600)
+    return place
+
+
+def package() -> Path:
+    """Return the Debian package of the sources as they are, built if they have changed."""
+    with _cached("package", _sources(), keep=2) as (place, new):
+        if new:
+            subprocess.run([ROOT / "packaging/build-deb", place], check=True, capture_output=True, timeout=600)
+    (found,) = place.glob("*.deb")
+    return found
+
+
+def _sources() -> Iterator[bytes]:
+    for name in _BUILT_FROM:
+        place = ROOT / name
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield str(path).encode()
+                yield path.read_bytes()
+
+
+@contextmanager
+def _cached(kind: str, made_from: Iterable[bytes], *, keep: int) -> Iterator[tuple[Path, bool]]:
+    """Give the place for what is made from these octets, and whether it has still to be made there."""
+    digest = hashlib.sha256()
+    for octets in made_from:
+        digest.update(hashlib.sha256(octets).digest())
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    place = _CACHE / f"{kind}-{digest.hexdigest()[:16]}"
+    complete = place.with_name(f"{place.name}.complete")
+    with (_CACHE / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        new = not complete.exists()
+        if new:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+        yield place, new
+        complete.touch()
+        for old in sorted(_CACHE.glob(f"{kind}-*.complete"), key=lambda path: path.stat().st_mtime)[:-keep]:
+            old.unlink()
+            shutil.rmtree(old.with_suffix(""), ignore_errors=True)
+
+
+class Machine:
+    """One booted Debian; a context manager. What it writes is gone at the end."""
+
+    def __init__(self) -> None:
+        """Lay the overlay; nothing runs yet."""
+        # Not below /tmp: overlayfs does not write to every file system that /tmp may be.
+        self.place = Path(tempfile.mkdtemp(prefix="enrolld-machine-", dir="/var/tmp"))
+        self.root = self.place / "root"
+        self._leader = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Boot it."""
+        for name in ("up", "work", "root"):
+            (self.place / name).mkdir(mode=0o755)
+        layers = f"lowerdir={tree()},upperdir={self.place}/up,workdir={self.place}/work"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, self.root], check=True)
+        try:
+            self.boot()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Power it off and remove it."""
+        self.power_off()
+        subprocess.run(["umount", "-l", self.root], check=False)
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    def boot(self) -> None:
+        """Start systemd in it and wait until every unit is up."""
+        name = f"enrolld-{os.getpid()}-{os.urandom(3).hex()}"
+        address = self.place / f"notify-{os.urandom(3).hex()}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, (self.place / "console").open("wb") as console:
+            told.bind(str(address))
+            told.settimeout(90)
+            self._process = subprocess.Popen(
+                [
+                    *("systemd-nspawn", "--quiet", "--boot", f"--directory={self.root}", f"--machine={name}"),
+                    *("--register=no", "--keep-unit", "--private-network", "--notify-ready=yes", "--link-journal=no"),
+                    # With these IPAddressDeny= is enforced.
+                    *("--capability=CAP_BPF,CAP_PERFMON,CAP_NET_ADMIN", "--system-call-filter=bpf"),
+                    *("--resolv-conf=off", "--timezone=off"),
+                ],
+                env=os.environ | {"NOTIFY_SOCKET": str(address), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+            )
+            leader, ready = 0, False
+            while not (leader and ready):
+                try:
+                    words = told.recv(4096).decode()
+                except TimeoutError as error:
+                    raise AssertionError((self.place / "console").read_text()[-3000:]) from error
+                if found := re.search(r"X_NSPAWN_LEADER_PID=(\d+)", words):
+                    leader = int(found[1])
+                ready = ready or "READY=1" in words
+            self._leader = leader
+
+    def power_off(self) -> None:
+        """Shut it down in order."""
+        self._end(signal.SIGTERM)
+
+    def pull_the_plug(self) -> None:
+        """End it from one moment to the next: nothing in it gets the chance to finish."""
+        os.kill(self._leader, signal.SIGKILL)
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command in it as root, outside of every unit."""
+        done = subprocess.run(
+            ["nsenter", f"--target={self._leader}", "--all", *command],
+            **({"timeout": 120} | options),
+            env=_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done
+
+    def systemctl(self, *arguments: str, check: bool = True) -> str:
+        """Return what ``systemctl`` prints."""
+        return self.run("systemctl", *arguments, check=check).stdout
+
+    def shows(self, what: str, unit: str = "enrolld") -> str:
+        """Return a property of a unit."""
+        return self.systemctl("show", "--value", f"--property={what}", unit).strip()
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Write a file in it."""
+        place = self.root / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+        place.chmod(mode)
+
+    def entries(self, event: Event | None = None, *matches: str) -> list[dict[str, Any]]:
+        """Return what the journal holds of ``event``, oldest first; of everything without one."""
+        wanted = () if event is None else (f"MESSAGE_ID={EVENTS[event].message_id}",)
+        shown = self.run("journalctl", "--output=json", "--all", "--no-pager", "--quiet", *wanted, *matches).stdout
+        return [json.loads(line) for line in shown.splitlines()]
+
+    def until(self, condition: Callable[[], object], *, seconds: float = 90) -> None:
+        """Wait for ``condition``; if in vain, fail with what enrolld wrote into the journal."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                status = self.systemctl("status", "--no-pager", "enrolld", check=False)
+                said = self.run("journalctl", "--no-pager", "-n", "60", "-o", "short-precise", check=False).stdout
+                raise AssertionError(f"waited in vain\n{status}\n{said}")
+            time.sleep(0.3)
+
+    def install(self, archive: Path) -> None:
+        """Install a Debian package from outside."""
+        shutil.copy(archive, self.root / "root" / archive.name)
+        self.run("dpkg", "--install", f"/root/{archive.name}", timeout=300)
