@@ -46,6 +46,7 @@ class Verdict(StrEnum):
     NEEDS_SECRET = "needs-secret"  # noqa: S105 - the name of a verdict
     NEEDS_TOKEN = "needs-token"  # noqa: S105 - the name of a verdict
     NEEDS_PIN = "needs-pin"
+    BUSY = "busy"
     FAILED = "failed"
     CRASHED = "crashed"
     TIMED_OUT = "timed-out"
@@ -74,6 +75,7 @@ VERDICTS: dict[Verdict, VerdictRule] = {
     Verdict.REFUSED: VerdictRule(8, 1, "the answer was not acceptable, nothing of it was trusted"),
     Verdict.UNREACHABLE: VerdictRule(9, 1, "no address of the CA answered"),
     Verdict.DEPLOYING: VerdictRule(12, 1, "the certificate is installed, but a consumer does not use it yet"),
+    Verdict.BUSY: VerdictRule(13, 1, "another process is at work on this identity"),
     Verdict.CRASHED: VerdictRule(None, 1, "the worker died"),
     Verdict.TIMED_OUT: VerdictRule(None, 1, "the worker took too long and was ended"),
 }

@@ -90,6 +90,7 @@ class Event(StrEnum):
     CLOCK_STEPPED = "clock-stepped"
     STATE_TROUBLE = "state-trouble"
     ORPHAN = "orphan"
+    DEFECT = "defect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -558,6 +559,15 @@ EVENTS: Final[dict[Event, EventRule]] = {
         "A worker of an earlier enrolld, or an enrollctl by hand, works on this identity. Two at a time could "
         "spoil each other's request, so enrolld waits.",
         "Nothing. If it stays so: 'fuser -v' on the identity's lock file names the process.",
+    ),
+    Event.DEFECT: EventRule(
+        "df916824cf364540874ee579d138b0c2",
+        Priority.ERROR,
+        "A defect of enrolld",
+        "a defect of enrolld: {reason}",
+        "Something went wrong in enrolld itself while it looked after @IDENTITY@. Every other identity is looked after "
+        "as before, and this one again in an hour.",
+        "Report it, with the lines around it: 'journalctl -u enrolld'.",
     ),
 }
 

@@ -60,11 +60,16 @@ class Overview:
     """enroll or renew, while a request is open that can go on."""
     open_state: str | None = None
     """pending, confirming, refusing or installing."""
+    situation: str | None = None
+    """The ``state`` that the history knows, and ``since`` when."""
+    since: str | None = None
     attempts: int = 0
     """How many failed one after another."""
     last_error: str | None = None
     remedy: str | None = None
     failed_at: str | None = None
+    retry_at: str | None = None
+    """When the daemon tries again after the last attempt failed."""
     next_action: str | None = None
     next_action_at: str | None = None
     refreshed_at: str | None = None
@@ -162,6 +167,8 @@ def renewal_plan(
 
 def _take_history(history: IdentityState, facts: dict[str, Any]) -> None:
     facts["attempts"] = history.attempts
+    facts["situation"] = history.situation
+    facts["since"] = history.since.isoformat() if history.since else None
     facts["next_action"] = history.next_action
     facts["next_action_at"] = history.next_action_at.isoformat() if history.next_action_at else None
     facts["refreshed_at"] = history.refreshed_at.isoformat() if history.refreshed_at else None
@@ -171,6 +178,7 @@ def _take_history(history: IdentityState, facts: dict[str, Any]) -> None:
         facts["last_error"] = history.last_error.text
         facts["remedy"] = history.last_error.remedy
         facts["failed_at"] = history.last_error.at.isoformat()
+        facts["retry_at"] = facts["next_action_at"]
 
 
 def _certificate(
@@ -210,7 +218,7 @@ def _certificate(
         facts.update(last_error=trouble, remedy="Set the clock.", failed_at=None)
     if state in _GOOD and current.marks.get(ON_HOLD):
         return ON_HOLD
-    if state in _GOOD:
+    if state in _GOOD and facts.get("retry_at") is None:
         facts["next_action"], facts["next_action_at"] = "renew", plan.due.isoformat()
     return state
 

@@ -643,6 +643,16 @@ class RecordingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonSettings:
+    """How the daemon works."""
+
+    workers: int = setting("how many jobs run at a time", default=2, bounds=(1, 64))
+    worker_memory: int = setting(
+        "MiB of memory that one job may address; one that wants more fails alone", default=1024, bounds=(256, 65_536)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What enrolld does: one file for all of it."""
 
@@ -652,6 +662,7 @@ class Settings:
     identities: dict[str, IdentitySettings] = setting("certificates to keep alive, by name", example="ike")
     tokens: dict[str, TokenSettings] = setting("PKCS#11 tokens, by name", factory=dict, example="hsm")
     recording: RecordingSettings = setting("messages kept for a support bundle", factory=RecordingSettings)
+    daemon: DaemonSettings = setting("how the daemon works", factory=DaemonSettings)
 
 
 EXACTLY_ONE: Final[frozenset[type]] = frozenset({BootstrapSettings, DeployTarget})

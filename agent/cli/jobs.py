@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,18 +13,13 @@ from agent.cli import output
 from agent.cli.choosing import chosen
 from agent.config import check_files, load, unsupported, warnings
 from agent.contract import VERDICTS, Action, Outcome, Progress
-from agent.errors import ConfigurationError, StateError
+from agent.errors import ConfigurationError
 from agent.supervisor import children, secrets
-from agent.supervisor.jobs import job_for
+from agent.supervisor.jobs import demand_state_directory, job_for, longest_work
 
 if TYPE_CHECKING:
     from agent.config import Notice
-    from agent.settings import AuthoritySettings, Settings
-
-_SLACK = 120.0
-"""Seconds for keys, disks and tokens on a slow machine."""
-_EXCHANGES = 4
-"""Messages between two waits: an answer to a poll, the confirmation, and as many again for servers that hesitate."""
+    from agent.settings import Settings
 
 
 def run(
@@ -81,7 +74,7 @@ def run_job(
     reason: str = "unspecified",
 ) -> Outcome:
     """Run a worker for one identity, showing its steps; return how it ended."""
-    _demand_state_directory(settings.state_directory)
+    demand_state_directory(settings.state_directory)
     job = job_for(settings, name, action, patience=wait, again=again, abandon=abandon, reason=reason)
     inherited = secrets.gather(job, ask=_ask if sys.stdin.isatty() else None)
     with output.Steps(name) as steps:
@@ -94,26 +87,6 @@ def run_job(
 
 
 _TOLD_BY_THE_RESULT = frozenset({"failed", "unchanged"})
-
-
-def longest_work(authority: AuthoritySettings) -> float:
-    """Return the seconds that a worker may be busy, waiting apart, before it counts as hanging."""
-    an_exchange = (authority.http.connect_timeout + authority.http.response_timeout) * len(authority.urls)
-    return _SLACK + _EXCHANGES * an_exchange
-
-
-def _demand_state_directory(directory: Path) -> None:
-    """Refuse to make it ourselves: it may belong to a disk that is not mounted, with the credentials on it.
-
-    Raises:
-        StateError: when it is not there.
-    """
-    if not os.path.lexists(directory):
-        raise StateError(
-            f"there is no state directory {directory}",
-            remedy="Mount the disk that it is on; on a new machine make it with "
-            f"'install -d -m 700 {shlex.quote(str(directory))}'.",
-        )
 
 
 def _ask(question: str) -> str:

@@ -60,6 +60,8 @@ class IdentityState:
     """How many refreshes failed one after another."""
     refresh_error: str | None = None
     """Why the last one did."""
+    situation: str | None = None
+    """What that is, in a word of ``agent.overview``."""
     other: Mapping[str, JSON] = field(default_factory=dict)
     """Fields this version does not know; they are written back as they were."""
     damage: str = ""
@@ -186,7 +188,7 @@ def _digest(snapshot: Mapping[str, JSON]) -> str:
 
 _KNOWN: Final = frozenset(
     {
-        *("version", "attempts", "last_error", "last_success", "next_action", "next_action_at", "since"),
+        *("version", "attempts", "last_error", "last_success", "next_action", "next_action_at", "since", "situation"),
         *("refresh_at", "refreshed_at", "refresh_failures", "refresh_error"),
     }
 )
@@ -205,6 +207,7 @@ def _document_of(state: IdentityState) -> dict[str, JSON]:
         "refreshed_at": _written(state.refreshed_at),
         "refresh_failures": state.refresh_failures,
         "refresh_error": state.refresh_error,
+        "situation": state.situation,
     }
 
 
@@ -223,6 +226,7 @@ def _state_from(data: bytes, path: Path) -> IdentityState:
             refreshed_at=_moment(document.get("refreshed_at")),
             refresh_failures=_count(document.get("refresh_failures", 0)),
             refresh_error=None if document.get("refresh_error") is None else _text(document["refresh_error"]),
+            situation=None if document.get("situation") is None else _text(document["situation"]),
             other={name: value for name, value in document.items() if name not in _KNOWN},
         )
     except (ValueError, OverflowError) as error:

@@ -6,15 +6,16 @@ import json
 import os
 import selectors
 import signal
-import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from agent import structure
 from agent.contract import VERDICTS, Job, Outcome, Progress, Verdict
+from agent.supervisor.hearing import Hearing
+from agent.supervisor.process import Process
 from agent.supervisor.signals import caught
 
 if TYPE_CHECKING:
@@ -26,10 +27,9 @@ COMMAND: Final = (sys.executable, "-I", "-m", "agent.worker")
 INTERRUPTED: Final = "interrupted"
 """The event of a :class:`Progress` of our own: we were asked to end, and the worker still has something to finish."""
 
-_LONGEST_LINE: Final = 1_048_576
-_READ_SIZE: Final = 65_536
 _GRACE: Final = 5.0
 """Seconds between SIGTERM and SIGKILL."""
+_SIGNAL_OCTETS: Final = 64
 
 
 def run_worker(
@@ -40,93 +40,121 @@ def run_worker(
     deadline: float,
     command: tuple[str, ...] = COMMAND,
 ) -> Outcome:
-    """Run a worker for ``job`` in a process of its own and return how it ended; ``heard`` gets each progress.
+    """Run a worker for ``job`` and return how it ended; ``heard`` gets each progress.
 
-    ``secrets`` travel by inherited pipes. After ``deadline`` seconds the worker is asked to end, then made to. SIGINT
-    and SIGTERM ask it too: it finishes what is under way and leaves an open request on disk. A second one kills it.
+    This is for whoever has nothing else to do meanwhile. SIGINT and SIGTERM ask the worker to end: it finishes what is
+    under way and leaves an open request on disk. A second one kills it.
     """
-    with ExitStack() as pipes:
-        job, descriptors = _with_pipes(job, secrets, pipes)
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=descriptors,
-            process_group=0,  # Ctrl-C on the terminal reaches us alone, and it is we who tell the worker
-        )
-    child = _Child(process, heard)
-    try:
-        _give(process.stdin, json.dumps(structure.to_json(job)).encode("ascii"))
-        child.watch(deadline)
-    finally:
-        child.end()
-    return child.outcome(deadline)
+    with ExitStack() as stack:
+        child = Child(job, secrets, heard, deadline=deadline, command=command)
+        stack.callback(child.close)
+        selector = stack.enter_context(selectors.DefaultSelector())
+        signals = stack.enter_context(caught(signal.SIGINT, signal.SIGTERM))
+        selector.register(signals, selectors.EVENT_READ, lambda: _interrupt(child, signals))
+        selector.register(child.process.output, selectors.EVENT_READ, child.hear)
+        selector.register(child.process.exited, selectors.EVENT_READ)
+        while not child.over:
+            for key, _ in selector.select(child.hurry(time.monotonic())):
+                if key.data is not None and key.data() is False:
+                    selector.unregister(key.fileobj)
+        return child.outcome()
 
 
-class _Child:
+def _interrupt(child: Child, signals: IO[bytes]) -> None:
+    for _ in signals.read(_SIGNAL_OCTETS) or b"":
+        child.ask_to_end()
+
+
+class Child:
     """A running worker, seen through its output and its end: it may end before its output does, or the other way."""
 
-    def __init__(self, process: subprocess.Popen[bytes], heard: Callable[[Progress], None]) -> None:
-        self._process = process
+    def __init__(
+        self,
+        job: Job,
+        secrets: Secrets,
+        heard: Callable[[Progress], None],
+        *,
+        deadline: float,
+        address_space: int | None = None,
+        command: tuple[str, ...] = COMMAND,
+    ) -> None:
+        """Start it. What is secret travels by inherited pipes.
+
+        After ``deadline`` seconds it is asked to end, then made to; ``address_space`` is in octets. Raise
+        :class:`OSError` when it cannot be started.
+        """
         self._heard = heard
-        self._rest = b""
-        self._said: Outcome | None = None
-        self._rubbish = False
+        self._deadline = deadline
+        self._acts_at = time.monotonic() + deadline
+        self._measures = iter((signal.SIGTERM, signal.SIGKILL))
+        self._hearing = Hearing(heard)
         self._requests = 0
         self._timed_out = False
+        self._given_up = False
+        with ExitStack() as pipes:
+            job, descriptors = _with_pipes(job, secrets, pipes)
+            given = json.dumps(structure.to_json(job)).encode("ascii")
+            self.process = Process(command, given=given, inherited=descriptors, address_space=address_space)
 
-    def watch(self, deadline: float) -> None:
-        """Hear the worker until it has ended."""
-        assert self._process.stdout is not None  # noqa: S101 - we asked for a pipe
-        with ExitStack() as stack:
-            selector = stack.enter_context(selectors.DefaultSelector())
-            signals = stack.enter_context(caught(signal.SIGINT, signal.SIGTERM))
-            exited = os.pidfd_open(self._process.pid)
-            stack.callback(os.close, exited)
-            os.set_blocking(self._process.stdout.fileno(), False)
-            selector.register(self._process.stdout, selectors.EVENT_READ, self._read)
-            selector.register(signals, selectors.EVENT_READ, self._interrupted)
-            selector.register(exited, selectors.EVENT_READ)
-            ends_at = time.monotonic() + deadline
-            measures = iter((self._process.terminate, self._process.kill))
-            while self._process.poll() is None:
-                ready = selector.select(ends_at - time.monotonic())
-                if time.monotonic() >= ends_at:
-                    measure = next(measures, None)
-                    if measure is None:
-                        return  # it hangs in the kernel, where not even SIGKILL reaches it
-                    measure()
-                    self._timed_out = True
-                    ends_at += _GRACE
-                for key, _ in ready:
-                    if key.data is not None and not key.data(key.fileobj):
-                        selector.unregister(key.fileobj)
-            self._read(self._process.stdout)  # what it said last
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.process.poll() is not None or self._given_up
 
-    def end(self) -> None:
+    def hurry(self, now: float) -> float:
+        """Take the next measure if its time has come; return the seconds to the one after it.
+
+        ``now`` is on the monotonic clock.
+        """
+        if now >= self._acts_at and not self.over:
+            measure = next(self._measures, None)
+            self._timed_out = True
+            self._acts_at = now + _GRACE
+            if measure is None:
+                self._given_up = True  # it hangs in the kernel, where not even SIGKILL reaches it
+            else:
+                self.process.signal(measure)
+        return max(self._acts_at - now, 0.0)
+
+    def ask_to_end(self, *, within: float | None = None) -> None:
+        """Let it finish what is under way, ``within`` so many seconds; asked a second time, it is killed."""
+        self._requests += 1
+        if within is not None:
+            self._acts_at = min(self._acts_at, time.monotonic() + within)
+        self.process.signal(signal.SIGTERM if self._requests == 1 else signal.SIGKILL)
+        if self._requests == 1:
+            text = "interrupted: finishing the message under way, so that nothing is lost; once more breaks it off"
+            self._heard(Progress(event=INTERRUPTED, text=text))
+
+    def hear(self) -> bool:
+        """Take what it has said; return whether more may come."""
+        while (octets := self.process.read()) is not None:
+            self._hearing.take(octets)
+            if not octets:
+                return False
+        return True
+
+    def close(self) -> None:
         """Make sure that it is gone, as far as that can be: it is still there if something went wrong on our side."""
-        for measure in (self._process.terminate, self._process.kill):
-            if self._process.poll() is None:
-                measure()
-                with suppress(subprocess.TimeoutExpired):
-                    self._process.wait(_GRACE)
-        assert self._process.stdout is not None  # noqa: S101 - as above
-        self._process.stdout.close()
+        for measure in (signal.SIGTERM, signal.SIGKILL):
+            if not self.over:
+                self.process.signal(measure)
+                with selectors.DefaultSelector() as selector:
+                    selector.register(self.process.exited, selectors.EVENT_READ)
+                    selector.select(_GRACE)
+        self.process.close()
 
-    def outcome(self, deadline: float) -> Outcome:
+    def outcome(self) -> Outcome:
         """Return how it ended."""
-        status = self._process.returncode
-        # What it said last counts even if it died after that: a token's library that crashes on its way out.
-        if (
-            self._said is not None
-            and status is not None
-            and (status < 0 or VERDICTS[self._said.verdict].worker == status)
-        ):
-            return self._said
+        self.hear()  # what it said last
+        said = self._hearing.said
+        status = self.process.status
+        if said is not None and status in _believable(said):
+            return said
         if self._timed_out or status is None:
             return Outcome(
                 verdict=Verdict.TIMED_OUT,
-                text=f"the worker did not finish within {deadline:.0f} seconds and was ended",
+                text=f"the worker did not finish within {self._deadline:.0f} seconds and was ended",
                 remedy="Try again, nothing on disk was lost; if it repeats, look for a hanging disk or token.",
             )
         if status < 0 and self._requests:
@@ -137,50 +165,9 @@ class _Child:
             )
         return Outcome(
             verdict=Verdict.CRASHED,
-            text=_how_it_died(status, said=self._said is not None),
+            text=_how_it_died(status, said=said is not None),
             remedy="Try again, nothing on disk was lost and an open request goes on; if it repeats, report it.",
         )
-
-    def _interrupted(self, signals: IO[bytes]) -> bool:
-        for _ in signals.read(_READ_SIZE) or b"":
-            self._requests += 1
-            (self._process.terminate if self._requests == 1 else self._process.kill)()
-        if self._requests == 1:
-            text = "interrupted: finishing the message under way, so that nothing is lost; once more breaks it off"
-            self._heard(Progress(event=INTERRUPTED, text=text))
-        return True
-
-    def _read(self, output: IO[bytes]) -> bool:
-        """Take what there is to read, line by line; return whether more may come."""
-        while True:
-            try:
-                octets = os.read(output.fileno(), _READ_SIZE)
-            except BlockingIOError:
-                return True
-            *lines, self._rest = (self._rest + octets).split(b"\n")
-            if len(self._rest) > _LONGEST_LINE or not octets:
-                lines.append(self._rest)
-                self._rest = b""
-            for line in lines:
-                if line:
-                    self._hear(line)
-            if not octets:
-                return False
-
-    def _hear(self, line: bytes) -> None:
-        """Take one line; what is not ours is left aside."""
-        try:
-            document: Any = json.loads(line)
-            if "outcome" in document:
-                self._said = structure.from_json(Outcome, document["outcome"])
-                return
-            progress = structure.from_json(Progress, document["progress"])
-        except (ValueError, TypeError, KeyError, RecursionError, structure.StructureError):
-            if not self._rubbish:
-                print(f"enrolld: the worker said something unexpected: {line[:200]!a}", file=sys.stderr)  # noqa: T201
-            self._rubbish = True
-        else:
-            self._heard(progress)
 
 
 def _believable(said: Outcome) -> Container[int | None]:
@@ -200,15 +187,6 @@ def _how_it_died(status: int, *, said: bool) -> str:
     except ValueError:  # one of the real-time signals
         name = f"signal {-status}"
     return f"the worker was killed by {name}"
-
-
-def _give(stream: IO[bytes] | None, octets: bytes) -> None:
-    assert stream is not None  # noqa: S101 - we asked for a pipe
-    try:
-        with stream:
-            stream.write(octets)
-    except BrokenPipeError:
-        pass  # it died at once; its exit status says why
 
 
 def _with_pipes(job: Job, secrets: Secrets, pipes: ExitStack) -> tuple[Job, tuple[int, ...]]:

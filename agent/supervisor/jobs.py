@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.contract import Action, Job
 from agent.errors import StateError
+from agent.overview import look
 from agent.settings import SOFTWARE, RenewalMethod
 from agent.store.generations import IdentityStore
 
@@ -14,8 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from agent.settings import IdentitySettings, Settings, TokenSettings
+    from agent.settings import AuthoritySettings, IdentitySettings, Settings, TokenSettings
 
+_REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW, Action.TEMPLATE})
+_SLACK: Final = 120.0
+"""Seconds for keys, disks and tokens on a slow machine."""
+_EXCHANGES: Final = 4
+"""Messages between two waits: an answer to a poll, the confirmation, and as many again for servers that hesitate."""
 _SCHEME: Final = "pkcs11:"
 
 
@@ -50,6 +58,43 @@ def tokens_for(
             label = label_of(reference)
             found |= {one for one, token in tokens.items() if label in {None, token.label}}
     return {one: token for one, token in tokens.items() if one in found}
+
+
+def demand_state_directory(directory: Path) -> None:
+    """Refuse to make it ourselves: it may belong to a disk that is not mounted, with the credentials on it.
+
+    Raises:
+        StateError: when it is not there.
+    """
+    if not os.path.lexists(directory):
+        raise StateError(
+            f"there is no state directory {directory}",
+            remedy="Mount the disk that it is on; on a new machine make it with "
+            f"'install -d -m 700 {shlex.quote(str(directory))}'.",
+        )
+
+
+def needs_secret(job: Job) -> bool:
+    """Tell whether the worker will need the one-time secret: it is read, or a person asked, only then."""
+    if job.identity.bootstrap.shared_secret is None or job.action not in _REQUESTS:
+        return False
+    seen = look(job.state_directory, job.name)
+    if job.action is Action.TEMPLATE:
+        return not seen.usable
+    if seen.open_request is not None and not job.abandon:
+        return _by_bootstrap(Action(seen.open_request), job) and seen.open_state != "installing"
+    return _by_bootstrap(job.action, job) and (job.action is Action.RENEW or job.again or not seen.usable)
+
+
+def _by_bootstrap(action: Action, job: Job) -> bool:
+    """Tell whether the bootstrap credential vouches for a request: the first one, and renewals that are made alike."""
+    return action is Action.ENROLL or job.identity.renewal.method is RenewalMethod.ENROLL
+
+
+def longest_work(authority: AuthoritySettings) -> float:
+    """Return the seconds that a worker may be busy, waiting apart, before it counts as hanging."""
+    an_exchange = (authority.http.connect_timeout + authority.http.response_timeout) * len(authority.urls)
+    return _SLACK + _EXCHANGES * an_exchange
 
 
 def label_of(uri: str) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import PinError, SecretError
-from agent.supervisor.keeping import needs_secret
+from agent.supervisor.jobs import needs_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

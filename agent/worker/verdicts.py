@@ -13,6 +13,7 @@ from agent.errors import (
     PinError,
     SecretError,
     ServerBusy,
+    StateBusy,
     StateError,
     TransportError,
 )
@@ -25,6 +26,7 @@ VERDICT_OF: Final[tuple[tuple[type[Exception], Verdict], ...]] = (
     (SecretError, Verdict.NEEDS_SECRET),
     (ServerBusy, Verdict.WAITING),
     (TransportError, Verdict.UNREACHABLE),
+    (StateBusy, Verdict.BUSY),
     (StateError, Verdict.FAILED),
     (AgentError, Verdict.FAILED),
     (KeyStoreUnwritable, Verdict.FAILED),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -53,7 +52,7 @@ from agent.store import deployment, documents, pem
 from agent.store import state as store_state
 from agent.store.credential import Generation
 from agent.structure import StructureError, to_json
-from agent.supervisor.children import _Child
+from agent.supervisor.hearing import Hearing
 from agent.worker.__main__ import read_job
 from hsm import keyformat
 from hsm.errors import KeyStoreError
@@ -373,9 +372,8 @@ def _jobs() -> list[bytes]:
 
 def _line(octets: bytes) -> None:
     """Hear a line of a worker, as the supervisor does: rubbish is left aside, never an error."""
-    child = _Child(cast("subprocess.Popen[bytes]", None), lambda _: None)
     with contextlib.redirect_stderr(io.StringIO()):  # where it puts what it leaves aside
-        child._hear(octets)
+        Hearing(lambda _: None).take_line(octets)
 
 
 def _lines() -> list[bytes]:

@@ -16,7 +16,7 @@ from agent.contract import Action, Job
 from agent.errors import ConfigurationError
 from agent.overview import Overview
 from agent.settings import HttpSettings, Settings
-from agent.supervisor.keeping import needs_secret
+from agent.supervisor.jobs import longest_work, needs_secret
 from tests.station import Station
 
 
@@ -66,7 +66,7 @@ def test_a_person_is_asked_for_the_secret_only_when_the_worker_needs_it(
     *,
     needed: bool,
 ) -> None:
-    monkeypatch.setattr("agent.supervisor.keeping.look", lambda *_: Overview(name="ike", **seen))
+    monkeypatch.setattr("agent.supervisor.jobs.look", lambda *_: Overview(name="ike", **seen))
     assert needs_secret(job(load(station.config), action, **changes)) is needed
 
 
@@ -108,10 +108,10 @@ def test_an_identity_that_is_not_there_is_told_with_those_that_are(
 
 def test_a_slow_server_that_is_allowed_to_be_slow_is_no_hanging_worker(station: Station) -> None:
     authority = load(station.config).authorities["operator"]
-    usual = jobs.longest_work(authority)
+    usual = longest_work(authority)
     slow = replace(authority, http=HttpSettings(response_timeout=600))
-    assert jobs.longest_work(slow) > usual + 600
-    assert jobs.longest_work(replace(slow, urls=slow.urls * 2)) > jobs.longest_work(slow) + 600
+    assert longest_work(slow) > usual + 600
+    assert longest_work(replace(slow, urls=slow.urls * 2)) > longest_work(slow) + 600
 
 
 # --- findings ---------------------------------------------------------------------------------------------------------

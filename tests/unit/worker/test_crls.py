@@ -16,7 +16,7 @@ from agent.labca import LabCa, LabCaSettings, running
 from agent.overview import look
 from agent.settings import BootstrapSettings, CrlSettings, RevocationCheck, VendorCertificateSettings
 from agent.store.authorities import MAXIMUM_LISTS, AuthorityStore
-from agent.supervisor import keeping
+from agent.supervisor import schedule
 from agent.worker.lists import Lists
 from agent.worker.reporting import Reporter
 from tests.unit.net.peers import free_port
@@ -133,7 +133,7 @@ def test_our_own_certificate_found_revoked_is_marked_told_and_left_alone(ca: Lab
     assert "found-revoked" in station.events
     seen = look(station.job.state_directory, "ike")
     assert (seen.state, seen.usable) == ("revoked", False)
-    assert keeping.decide(seen, datetime.now(UTC)).action is None
+    assert schedule.decide(seen, datetime.now(UTC)).action is None
     # The way on is a new enrollment.
     assert station.do(secret=None).verdict is Verdict.ISSUED
     assert look(station.job.state_directory, "ike").state == "valid"
@@ -220,8 +220,8 @@ def test_the_next_refresh_is_planned_when_the_certificate_comes_and_after_each(s
     assert after.refresh_at is not None
     assert timedelta(days=5) < after.refresh_at - now <= timedelta(days=7)
     seen = look(station.job.state_directory, "ike")
-    assert keeping.decide(seen, now).action is None
-    assert keeping.decide(seen, now + timedelta(days=8)).action is Action.REFRESH
+    assert schedule.decide(seen, now).action is None
+    assert schedule.decide(seen, now + timedelta(days=8)).action is Action.REFRESH
 
 
 def test_a_refresh_that_fails_is_tried_sooner_and_disturbs_nothing_else(station: Desk) -> None:
@@ -245,7 +245,7 @@ def test_a_worker_that_dies_in_a_refresh_is_not_started_at_once_again(station: D
     with pytest.raises(Died):
         refreshed(station)
     now = datetime.now(UTC)
-    following = keeping.decide(look(station.job.state_directory, "ike"), now)
+    following = schedule.decide(look(station.job.state_directory, "ike"), now)
     assert following.action is None
     assert following.wait > 300
 
@@ -261,7 +261,7 @@ def test_where_nobody_wants_it_nothing_is_planned(station: Desk) -> None:
     assert refreshed(station) is Verdict.DONE
     seen = look(station.job.state_directory, "ike")
     assert seen.refresh_at is None
-    assert keeping.decide(seen, datetime.now(UTC) + timedelta(days=20)).action is not Action.REFRESH
+    assert schedule.decide(seen, datetime.now(UTC) + timedelta(days=20)).action is not Action.REFRESH
 
 
 def test_the_disk_holds_a_bounded_number_of_crls_the_newest_ones(tmp_path: Path) -> None:

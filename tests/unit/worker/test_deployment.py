@@ -16,7 +16,7 @@ from agent.overview import Overview, look
 from agent.policy import deployment as policy
 from agent.settings import DeployTarget, DirectoryTarget, HookTarget, OnFailure
 from agent.store.deployment import DeploymentFile, DeploymentRecord, TargetRecord, labels
-from agent.supervisor import keeping
+from agent.supervisor import schedule
 from tests.unit.worker.desk import Desk
 
 
@@ -179,7 +179,7 @@ def test_a_certificate_that_was_refused_is_tried_again_and_no_other_one_is_asked
     desk.late += 61 * 86_400  # the lab's certificates live 90 days; the new one is as old
     desk.late -= 10 * 86_400
     now = desk.clock() + timedelta(seconds=desk.late)
-    assert keeping.decide(seen(desk), now).action is Action.DEPLOY
+    assert schedule.decide(seen(desk), now).action is Action.DEPLOY
     assert desk.do(Action.DEPLOY).verdict is Verdict.DONE
     assert number(desk) == 2
     assert seen(desk).held_back is None
@@ -269,7 +269,7 @@ def test_a_moment_written_by_a_clock_that_was_wrong_holds_nothing_up(desk: Desk,
     in_a_year = (datetime.now(UTC) + timedelta(days=365)).isoformat()
     DeploymentFile(desk.store.directory).save(record(desk).having(f"hook {hook.path}", next_at=in_a_year))
     assert seen(desk).deploy_at is not None
-    assert keeping.decide(seen(desk), datetime.now(UTC)).action is Action.DEPLOY
+    assert schedule.decide(seen(desk), datetime.now(UTC)).action is Action.DEPLOY
     assert desk.do(Action.DEPLOY).verdict is Verdict.DONE
 
 
@@ -300,7 +300,7 @@ def test_a_consumer_never_waits_longer_than_its_time_whatever_else_is_going_on(
         name="ike", state=state, deploy_at=deploy_at, next_action_at=next_at, open_request=request,
         usable=state in {"valid", "due", "expiring", "deploying"},
     )  # fmt: skip
-    following = keeping.decide(overview, NOW)
+    following = schedule.decide(overview, NOW)
     if deploy_at is not None:
         left = max((datetime.fromisoformat(deploy_at) - NOW).total_seconds(), 0.0)
         assert following.wait <= left

@@ -580,7 +580,7 @@ def test_a_missing_state_directory_is_an_outcome(desk: Desk, tmp_path: Path) -> 
 def test_a_second_worker_on_the_same_identity_stays_out(desk: Desk) -> None:
     with desk.store.lock():
         outcome = desk.do()
-    assert outcome.verdict is Verdict.FAILED
+    assert outcome.verdict is Verdict.BUSY
     assert "is at work on identity ike" in outcome.text
 
 

@@ -23,7 +23,7 @@ from agent.settings import (
     RequestType,
 )
 from agent.store.generations import IdentityStore
-from agent.supervisor.keeping import needs_secret
+from agent.supervisor.jobs import needs_secret
 from tests.unit.worker.desk import Desk
 
 DECIPHERS = KeySettings(algorithm=KeyAlgorithm.RSA_2048, usage=KeyUsage.ENCIPHERMENT)

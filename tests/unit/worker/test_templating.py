@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agent.contract import Action, Verdict
 from agent.settings import KeyAlgorithm, KeySettings
-from agent.supervisor.keeping import needs_secret
+from agent.supervisor.jobs import needs_secret
 from tests.unit.worker.desk import Desk
 
 

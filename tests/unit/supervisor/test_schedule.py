@@ -6,7 +6,7 @@ import pytest
 
 from agent.contract import Action, Verdict
 from agent.overview import Overview
-from agent.supervisor.keeping import Next, decide, pause
+from agent.supervisor.schedule import Next, decide, pause
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 

@@ -1,0 +1,59 @@
+"""``python -I -m agent.config FILE``: check a configuration and print it as JSON lines.
+
+The daemon runs this beside itself: it stays in memory for years, and neither a YAML parser nor a thousand settings
+should. The first line is either ``{"refused": {"text", "remedy", "mistakes"}}``, with exit code 2, or
+``{"settings": ..., "warnings": [...]}``, settings without their identities. Each line after that is one identity,
+``["name", {...}]``. Everything is in the form of ``agent.structure``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent import structure
+from agent.config import check_files, load, unsupported, warnings
+from agent.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from agent.settings import Settings
+
+
+def main() -> int:
+    """Print the configuration that the command line names; return 0, or 2 when it cannot be used."""
+    try:
+        settings = load(Path(sys.argv[1]))
+        refuse_what_cannot_work(settings)
+    except ConfigurationError as error:
+        _say({"refused": {"text": str(error), "remedy": error.remedy, "mistakes": error.mistakes}})
+        return 2
+    document = structure.to_json(settings)
+    identities = document.pop("identities")
+    _say({"settings": document | {"identities": {}}, "warnings": [str(one) for one in warnings(settings)]})
+    for each in identities.items():
+        _say(each)
+    return 0
+
+
+def refuse_what_cannot_work(settings: Settings) -> None:
+    """Stop before the first job for files that are missing and keys that this version would make elsewhere.
+
+    Raises:
+        ConfigurationError: with every mistake.
+    """
+    missing = [one for one in unsupported(settings) if one.path[:1] == ("identities",) and "deploy" not in one.path]
+    mistakes = tuple(str(one) for one in (*check_files(settings), *missing))
+    if mistakes:
+        raise ConfigurationError(
+            "the configuration cannot be used as it is", remedy="Correct what is listed.", mistakes=mistakes
+        )
+
+
+def _say(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

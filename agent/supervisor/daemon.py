@@ -1,0 +1,177 @@
+"""The daemon: one loop, the identities it keeps alive, and what tells it to read again or to end."""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Final
+
+from agent.errors import AgentError, ConfigurationError
+from agent.events import Event
+from agent.policy.clock import SLICE, ClockState
+from agent.supervisor.clocks import Calendar, ClockFile
+from agent.supervisor.configuration import Configuration, Reading
+from agent.supervisor.keeper import Keeper
+from agent.supervisor.loop import Loop
+from agent.supervisor.notify import Notifier
+from agent.supervisor.signals import caught
+from agent.supervisor.staff import Staff
+from agent.supervisor.summary import summary
+from agent.supervisor.telling import Teller
+from agent.supervisor.watching import Watch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SIGNAL_OCTETS: Final = 64
+_MEBIBYTE: Final = 1 << 20
+
+
+class Daemon:
+    """Looks after everything in a configuration file until it is told to end."""
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        """Keep the file's ``path``; it is being read already (``reading``), while the rest was imported."""
+        self._path = path
+        self._reading: Reading | None = reading
+        self._read_again = False
+        self._started = False
+        self._code = 0
+        self._refused = ""
+        """Why the file that was read last is not in use."""
+        self.notifier = Notifier()
+        self.loop = Loop(slice_=min(SLICE, self.notifier.watchdog_interval or SLICE))
+        self.calendar = Calendar()
+        self.teller = Teller()
+        self.staff = Staff(self.loop)
+        self.keeper = Keeper(self.loop, self.calendar, self.teller, self.staff)
+        self._clock_file: ClockFile | None = None
+        self._alive_at = 0.0
+
+    def run(self) -> int:
+        """Return 0 after SIGTERM or SIGINT, 2 for a configuration that cannot be used at the start."""
+        with caught(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            self.loop.watch(signals, lambda: self._signalled(signals))
+            self._await_reading()
+            self.loop.each_turn.append(self._after_turn)
+            self.loop.run()
+        if self._started:
+            self.teller.tell(Event.ENDING)
+        self.loop.close()
+        return self._code
+
+    def reload(self) -> None:
+        """Read the configuration again. Running jobs go on; a file that cannot be used changes nothing."""
+        if self._reading is not None:
+            self._read_again = True
+            return
+        self.notifier.reloading()
+        try:
+            self._reading = Reading(self._path)
+        except OSError as error:
+            remedy = "Free memory, processes or open files, and reload again."
+            self._refuse(ConfigurationError(f"no process could be started to read it: {error.strerror}", remedy=remedy))
+        else:
+            self._await_reading()
+
+    def stop(self) -> None:
+        """End as soon as no worker runs any more."""
+        self.notifier.stopping("waiting for the jobs under way" if self.keeper.running else "ending")
+        self.keeper.stop()
+        self._stopping()
+
+    def _stopping(self) -> None:
+        if self.keeper.running or self._reading is not None:
+            self.loop.after(0.1, self._stopping)
+        else:
+            self.loop.end()
+
+    def _signalled(self, signals: IO[bytes]) -> None:
+        for number in signals.read(_SIGNAL_OCTETS) or b"":
+            (self.reload if number == signal.SIGHUP else self.stop)()
+
+    # --- the configuration --------------------------------------------------------------------------------------------
+
+    def _await_reading(self) -> None:
+        assert self._reading is not None  # noqa: S101 - it was started just now
+        Watch(self.loop, self._reading, self._configured)
+
+    def _configured(self) -> None:
+        reading, self._reading = self._reading, None
+        assert reading is not None  # noqa: S101 - it has called us
+        try:
+            configuration = reading.finish()
+            clock_file = ClockFile(configuration.common.state_directory)
+        except AgentError as error:
+            self._refuse(error)
+        else:
+            self._take(configuration, clock_file)
+        if self._read_again:
+            self._read_again = False
+            self.reload()
+
+    def _take(self, configuration: Configuration, clock_file: ClockFile) -> None:
+        for one in configuration.warnings:
+            self.teller.say(f"warning: {one}")
+        self._refused = ""
+        self._clock_file = clock_file
+        self.calendar.last_good = clock_file.last_good
+        self.staff.address_space = configuration.common.daemon.worker_memory * _MEBIBYTE
+        self.keeper.take(configuration)
+        self.teller.tell(Event.RELOADED if self._started else Event.READY, identities=_counted(configuration))
+        self._started = True
+        self.notifier.ready(self._status())
+
+    def _refuse(self, error: AgentError) -> None:
+        mistakes = getattr(error, "mistakes", ())
+        for mistake in mistakes:
+            self.teller.say(str(mistake))
+        if not self._started:
+            self.teller.tell(Event.UNUSABLE, {"REMEDY": error.remedy}, reason=str(error))
+            self.notifier.status(f"the configuration cannot be used: {error}")
+            self._code = 2
+            self.loop.end()
+            return
+        self._refused = f"the configuration was refused at {datetime.now(UTC):%H:%M} UTC, the one before is in use"
+        fields = {"REMEDY": error.remedy} | ({"MISTAKES": "\n".join(mistakes)} if mistakes else {})
+        self.teller.tell(Event.RELOAD_REFUSED, fields, reason=str(error))
+        self.notifier.ready(self._status())
+
+    # --- every turn ---------------------------------------------------------------------------------------------------
+
+    def _after_turn(self) -> None:
+        if not self._started:
+            return
+        steps = self.calendar.steps()
+        if steps:
+            self.keeper.clock_stepped(steps)
+        self._remember_time()
+        if self.keeper.changed:
+            self.keeper.changed = False
+            self.notifier.status(self._status())
+        interval = self.notifier.watchdog_interval
+        if interval is not None and self.loop.now() >= self._alive_at:
+            self._alive_at = self.loop.now() + interval / 2
+            self.notifier.alive()
+
+    def _remember_time(self) -> None:
+        if self._clock_file is None or self.calendar.state() is not ClockState.TRUSTED:
+            return
+        try:
+            self._clock_file.remember(self.calendar.wall())
+        except AgentError as error:
+            self._clock_file = None  # told once; the next reload tries again
+            self.teller.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the time cannot be remembered: {error}")
+        else:
+            self.calendar.last_good = self._clock_file.last_good
+
+    def _status(self) -> str:
+        status = summary(self.keeper.identities.values(), self.calendar.now())
+        return f"{status}; {self._refused}" if self._refused else status
+
+
+def _counted(configuration: Configuration, most: int = 5) -> str:
+    names = list(configuration.identities)
+    if not names:
+        return "no identity: none is configured"
+    return ", ".join(names) if len(names) <= most else f"{len(names)} identities"

@@ -1,0 +1,374 @@
+"""Looking after identities: who needs what, whose turn it is, what came of it. The only state that counts is on disk.
+
+For each identity: look at its directory, decide (``agent.supervisor.schedule``), wait, start a worker, write down what
+follows from its verdict, look again. At most so many workers run at a time, and one on a token.
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from agent.contract import Action, Job, Outcome, Verdict
+from agent.errors import AgentError, PinError, SecretError
+from agent.events import Event
+from agent.overview import Overview, look
+from agent.policy import clock
+from agent.supervisor import schedule
+from agent.supervisor.history import note_failure, note_plan, note_situation
+from agent.supervisor.jobs import demand_state_directory, job_for, longest_work
+from agent.supervisor.schedule import RETRY
+from agent.supervisor.secrets import Secrets, gather
+from agent.supervisor.words import span_words, step_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.supervisor.clocks import Calendar
+    from agent.supervisor.configuration import Configuration
+    from agent.supervisor.loop import Loop, Timer
+    from agent.supervisor.staff import Staff, Work
+    from agent.supervisor.telling import Teller
+
+_AT_A_TIME: Final = 16
+"""Directories looked at in one turn of the loop, so that signals and the watchdog do not wait for a thousand."""
+_AFTER_TROUBLE: Final = 60.0
+"""Seconds until a directory that could not be read is looked at again."""
+_AFTER_DEFECT: Final = 3600.0
+_SECRETS: Final = frozenset({Verdict.NEEDS_SECRET, Verdict.NEEDS_PIN})
+_RECORDED_HERE: Final = frozenset({Verdict.CRASHED, Verdict.TIMED_OUT})
+"""Verdicts that the worker could not write into the history itself."""
+_EVENTS: Final = {Verdict.CRASHED: Event.WORKER_DIED, Verdict.TIMED_OUT: Event.WORKER_HUNG}
+_REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW})
+"""Jobs whose history is the identity's; the others have a plan of their own, which the worker writes."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """One identity as the daemon remembers it; all of it can be had from disk again."""
+
+    name: str
+    state: str = ""
+    """The word of its :class:`agent.overview.Overview`, or ``unreadable``, or ``needs-clock``."""
+    not_after: str | None = None
+    usable: bool = False
+    timer: Timer | None = None
+    next_action: str | None = None
+    next_at: datetime | None = None
+    work: Work | None = None
+    held: dict[str, float] = field(default_factory=dict)
+    """By kind of job (:func:`_kind`), the moment of the loop's clock before which there is none."""
+    by_person: bool = False
+    """Whether it waits for a person."""
+    refused: int | None = None
+    """What the secrets hashed to that were refused: they are not tried again before they change."""
+    trouble: str = ""
+    """Why its directory could not be read, so that it is told once."""
+
+
+class Keeper:
+    """Keeps every identity of a configuration alive, on a loop."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        calendar: Calendar,
+        teller: Teller,
+        staff: Staff,
+        *,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        """``staff`` starts workers; ``uniform`` draws numbers in [0, 1) that spread attempts."""
+        self._loop = loop
+        self._calendar = calendar
+        self._teller = teller
+        self._staff = staff
+        self._uniform = uniform
+        self._configuration: Configuration | None = None
+        self._unseen: deque[str] = deque()
+        self._looking = False
+        self._waiting: dict[str, tuple[tuple[bool, str], Action]] = {}
+        """Who needs a worker now, with its urgency."""
+        self._stopping = False
+        self.identities: dict[str, Kept] = {}
+        self.changed = True
+        """Set whenever something that people see has changed; whoever shows it clears it."""
+        self.on_settled: list[Callable[[str, Outcome], None]] = []
+        """Called with the name of the identity and the outcome after each job."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """What is looked after."""
+        assert self._configuration is not None  # noqa: S101 - nothing happens before take()
+        return self._configuration
+
+    def take(self, configuration: Configuration) -> None:
+        """Look after what ``configuration`` names from now on. Running jobs go on with what they were given."""
+        self._configuration = configuration
+        for name in self.identities.keys() - configuration.identities.keys():
+            kept = self.identities[name]
+            self._waiting.pop(name, None)
+            if kept.timer is not None:
+                kept.timer.cancel()
+            if kept.work is None:
+                del self.identities[name]
+        for name in configuration.identities:
+            self.identities.setdefault(name, Kept(name))
+            self.wake(name)
+
+    def wake(self, name: str) -> None:
+        """Something that ``name`` waited for may have changed: look now, and try at once what a person held up."""
+        kept = self.identities[name]
+        if kept.by_person:
+            kept.by_person = False
+            kept.held.clear()
+        kept.refused = None
+        self._look_soon(name)
+
+    def wake_all(self) -> None:
+        """As :meth:`wake`, for all of them."""
+        for name in self.configuration.identities:
+            self.wake(name)
+
+    def clock_stepped(self, steps: tuple[clock.Step, ...]) -> None:
+        """The clock was set, or the machine slept: every date is compared anew."""
+        self._teller.tell(Event.CLOCK_STEPPED, how=step_words(steps))
+        for name in self.configuration.identities:
+            self._look_soon(name)
+
+    def stop(self) -> None:
+        """Start nothing more, and ask every worker to end; asked a second time, they are killed."""
+        self._stopping = True
+        for kept in self.identities.values():
+            if kept.work is not None:
+                kept.work.ask_to_end()
+
+    @property
+    def running(self) -> int:
+        """How many workers run."""
+        return sum(one.work is not None for one in self.identities.values())
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def _look_soon(self, name: str) -> None:
+        self._unseen.append(name)
+        if not self._looking:
+            self._looking = True
+            self._loop.after(0, self._look_on)
+
+    def _look_on(self) -> None:
+        for _ in range(min(_AT_A_TIME, len(self._unseen))):
+            self._consider(self._unseen.popleft())
+        self._looking = bool(self._unseen)
+        if self._looking:
+            self._loop.after(0, self._look_on)
+
+    def _consider(self, name: str, waited_for: Action | None = None) -> None:
+        """Look at ``name`` and do what is next, or wait for it. The wait for ``waited_for`` is over."""
+        kept = self.identities.get(name)
+        if kept is None or kept.work is not None or self._stopping or name not in self.configuration.identities:
+            return
+        try:
+            self._decide(kept, waited_for)
+        except AgentError as error:
+            self._report_trouble(kept, error)
+            self._wait(kept, _AFTER_TROUBLE, None)
+        except Exception as error:  # noqa: BLE001 - one identity must not take the others down with it
+            self._report_defect(kept, error)
+
+    def _decide(self, kept: Kept, waited_for: Action | None) -> None:
+        seen, now = self._look(kept)
+        following = schedule.decide(seen, now, may_deploy=self._held(kept, Action.DEPLOY) <= 0)
+        note_situation(self.configuration.common.state_directory, seen, now)
+        if following.action is None:
+            self._wait(kept, following.wait, None, seen)
+            return
+        # What is written on disk was perhaps written by a clock that was wrong; it is waited for once.
+        wait = 0.0 if waited_for is following.action else min(following.wait, schedule.longest_pause(seen))
+        wait = max(wait, self._held(kept, following.action))
+        if wait <= 0 and not self._clock_allows(kept):
+            return
+        if wait > 0:
+            self._wait(kept, wait, following.action, seen)
+            return
+        self._waiting[kept.name] = schedule.urgency(seen), following.action
+        self._fill()
+
+    def _held(self, kept: Kept, action: Action) -> float:
+        """Return the seconds for which a job of this kind is held back."""
+        return kept.held.get(_kind(action), 0.0) - self._loop.now()
+
+    def _look(self, kept: Kept) -> tuple[Overview, datetime]:
+        settings = self.configuration.settings_of(kept.name)
+        now = self._calendar.now()
+        demand_state_directory(settings.state_directory)
+        seen = look(settings.state_directory, kept.name, settings.identities[kept.name], now=now)
+        kept.trouble = ""
+        if (kept.state, kept.not_after) != (seen.state, seen.not_after):
+            self.changed = True
+        kept.state, kept.not_after, kept.usable = seen.state, seen.not_after, seen.usable
+        return seen, now
+
+    def _wait(self, kept: Kept, seconds: float, action: Action | None, seen: Overview | None = None) -> None:
+        if kept.timer is not None:
+            kept.timer.cancel()
+        kept.next_action = (seen.next_action if seen else None) or (action.value if action else None)
+        kept.next_at = self._calendar.now() + timedelta(seconds=seconds)
+        self.changed = True
+        kept.timer = self._loop.after(seconds, lambda: self._consider(kept.name, action))
+
+    def _clock_allows(self, kept: Kept) -> bool:
+        """Tell whether requests may start; a clock that cannot be right is waited for, but not for ever."""
+        state, waited = self._calendar.state(), self._calendar.waited
+        if clock.may_act(state, waited=waited):
+            return True
+        if kept.state != "needs-clock":
+            kept.state = "needs-clock"
+            self._teller.tell(
+                Event.CLOCK_DOUBTED,
+                {"IDENTITY": kept.name},
+                now=f"{self._calendar.wall():%Y-%m-%d %H:%M} UTC",
+                waiting=f"; waiting up to {span_words(clock.PATIENCE)} for it to be set",
+            )
+        self._wait(kept, clock.PATIENCE - waited, None)
+        return False
+
+    # --- working ------------------------------------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Give workers to those who need one, the most urgent first."""
+        for name, (_, action) in sorted(self._waiting.items(), key=lambda one: one[1][0]):
+            if self.running >= self.configuration.common.daemon.workers:
+                return
+            kept = self.identities[name]
+            try:
+                self._start(kept, action)
+            except AgentError as error:
+                self._report_trouble(kept, error)
+                self._wait(kept, _AFTER_TROUBLE, None)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._report_defect(kept, error)
+
+    def _start(self, kept: Kept, action: Action) -> None:
+        settings = self.configuration.settings_of(kept.name)
+        job = job_for(settings, kept.name, action, again=not kept.usable)
+        if any(one.work is not None and one.work.tokens & job.tokens.keys() for one in self.identities.values()):
+            return  # it stays in the queue: one job at a time on a token
+        del self._waiting[kept.name]
+        try:
+            secrets = gather(job, ask=None)
+        except SecretError as error:
+            verdict = Verdict.NEEDS_PIN if isinstance(error, PinError) else Verdict.NEEDS_SECRET
+            self._settle(kept, job, Outcome(verdict=verdict, text=str(error), remedy=error.remedy), ours=True)
+            return
+        digest = _digest(secrets)
+        if digest is not None and digest == kept.refused:
+            self._postpone(kept)
+            return
+        seen, now = self._look(kept)
+        longest = schedule.deadline(seen, now, longest_work(job.authority))
+
+        def done(outcome: Outcome) -> None:
+            kept.work = None
+            kept.refused = digest if outcome.verdict in _SECRETS else None
+            self._settle(kept, job, outcome, ours=outcome.verdict in _RECORDED_HERE)
+            self._fill()
+
+        kept.work = self._staff.start(job, secrets, self._teller.repeat, done, deadline=longest)
+        self.changed = True
+
+    def _postpone(self, kept: Kept) -> None:
+        """Wait on: the secret that was refused has not changed."""
+        wait = schedule.PERSON.cap
+        kept.by_person = True
+        kept.held[_kind(Action.ENROLL)] = self._loop.now() + wait
+        self._wait(kept, wait, Action.ENROLL)
+
+    def _settle(self, kept: Kept, job: Job, outcome: Outcome, *, ours: bool) -> None:
+        """Write down what follows from ``outcome`` and wait for it. ``ours``: the worker has not written it itself."""
+        try:
+            self._follow_up(kept, job, outcome, ours=ours)
+        except AgentError as error:
+            self._report_trouble(kept, error)
+            self._wait(kept, _AFTER_TROUBLE, None)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._report_defect(kept, error)
+        for call in self.on_settled:
+            call(kept.name, outcome)
+        if kept.name not in self.configuration.identities and kept.work is None:
+            self.identities.pop(kept.name, None)
+
+    def _follow_up(self, kept: Kept, job: Job, outcome: Outcome, *, ours: bool) -> None:
+        rule = RETRY[outcome.verdict]
+        directory = job.state_directory
+        now = self._calendar.now()
+        self.changed = True
+        asks = job.action in _REQUESTS
+        if ours:
+            self._tell_failure(job, outcome)
+            if asks:
+                note_failure(directory, kept.name, outcome, now)
+        elif outcome.verdict is Verdict.BUSY:
+            self._teller.tell(Event.ORPHAN, _fields(job), holder=outcome.text)
+        seen = look(directory, kept.name, job.identity, now=now)
+        kept.state, kept.not_after, kept.usable = seen.state, seen.not_after, seen.usable
+        kept.by_person = rule.by_person
+        wait = schedule.pause(seen, outcome.verdict, now, uniform=self._uniform(), asked=outcome.retry_after)
+        kept.held[_kind(job.action)] = self._loop.now() + (wait if rule.waits else 0.0)
+        if not (asks and rule.waits):
+            self._look_soon(kept.name)
+            return
+        if rule.failed:
+            at = now + timedelta(seconds=wait)
+            note_plan(directory, kept.name, rule.next_action, at)
+            fields = {"NEXT_ACTION": rule.next_action, "NEXT_ACTION_AT": at.isoformat(timespec="seconds")}
+            self._teller.tell(Event.PLANNED, _fields(job) | fields, action=rule.next_action, wait=span_words(wait))
+            seen = look(directory, kept.name, job.identity, now=now)
+        self._wait(kept, wait, job.action, seen)
+
+    def _tell_failure(self, job: Job, outcome: Outcome) -> None:
+        """Report an outcome that no worker could report."""
+        event = _EVENTS.get(outcome.verdict, Event.FAILED)
+        if RETRY[outcome.verdict].by_person:
+            event = Event.NEEDS_PERSON
+        fields = {"VERDICT": outcome.verdict.value, "REMEDY": outcome.remedy}
+        words = {"verdict": outcome.verdict.replace("-", " "), "reason": outcome.text}
+        self._teller.tell(event, _fields(job) | fields, **words)
+
+    # --- trouble ------------------------------------------------------------------------------------------------------
+
+    def _report_trouble(self, kept: Kept, error: AgentError) -> None:
+        """Tell once that the disk does not let us."""
+        self._waiting.pop(kept.name, None)
+        if kept.trouble != str(error):
+            kept.trouble = str(error)
+            kept.state = "unreadable"
+            self.changed = True
+            self._teller.tell(Event.STATE_TROUBLE, {"IDENTITY": kept.name, "REMEDY": error.remedy}, reason=str(error))
+
+    def _report_defect(self, kept: Kept, error: Exception) -> None:
+        self._waiting.pop(kept.name, None)
+        traceback.print_exc()
+        self._teller.tell(Event.DEFECT, {"IDENTITY": kept.name}, reason=f"{type(error).__name__}: {error}")
+        kept.state = "defect"
+        self._wait(kept, _AFTER_DEFECT, None)
+
+
+def _kind(action: Action) -> str:
+    """Return what is held back together: whatever asks for a certificate, and each of the others."""
+    return "request" if action in _REQUESTS else action.value
+
+
+def _fields(job: Job) -> dict[str, str]:
+    return {"IDENTITY": job.name, "AUTHORITY": job.identity.authority}
+
+
+def _digest(secrets: Secrets) -> int | None:
+    """Return a number that changes when the secrets do; None when there are none. It leads back to nothing."""
+    if secrets.shared is None and not secrets.pins:
+        return None
+    return hash((secrets.shared, *sorted(secrets.pins.items())))

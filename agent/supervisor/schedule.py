@@ -1,0 +1,154 @@
+"""What an identity needs next and when, decided from what its directory says. Pure: no clock, no file, no chance.
+
+After a job the verdict decides how long to wait (:data:`RETRY`); before one, what is on disk does (:func:`decide`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from agent.contract import Action, Verdict
+from agent.policy import backoff, refresh
+from agent.policy.renewal import CertificateState
+
+if TYPE_CHECKING:
+    from agent.overview import Overview
+    from agent.policy.backoff import Pace
+
+LOOK_AGAIN: Final = 3600.0
+"""Seconds after which a directory is looked at again although nothing is due: somebody may have used ``enrollctl``."""
+
+PERSON: Final = backoff.Pace(base=1800, cap=6 * 3600, minimum=60)
+"""Only a person can change it, and then tells us or is noticed: asked seldom, for what nobody notices."""
+
+BUSY: Final = backoff.Pace(base=4, cap=30)
+"""Another process is at work on the identity, an ``enrollctl`` or the worker of a daemon that died: it ends soon."""
+
+_HURRY: Final = 1 / 4
+"""Share of the life left that one job may take, so that there is time for another."""
+_SHORTEST_DEADLINE: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """What follows a verdict. ``next_action`` is what the daemon does then, in words for ``enrollctl status``."""
+
+    next_action: str
+    pace: Pace | None = None
+    """How patient to be; None: as befits an enrollment or a renewal."""
+    by_person: bool = False
+    """Whether only a person can change anything: a reload, a command or a token that is plugged in wakes it."""
+    failed: bool = True
+    """Whether the attempt came to nothing."""
+    waits: bool = True
+    """Whether there is something to wait for; otherwise the certificate says what is next."""
+
+
+RETRY: Final[dict[Verdict, RetryRule]] = {
+    Verdict.ISSUED: RetryRule("renew", failed=False, waits=False),
+    Verdict.UNCHANGED: RetryRule("renew", failed=False, waits=False),
+    Verdict.DONE: RetryRule("renew", failed=False, waits=False),
+    Verdict.DEPLOYING: RetryRule("bring it to its consumers again", failed=False, waits=False),
+    Verdict.WAITING: RetryRule("ask the CA again", backoff.POLLING, failed=False),
+    Verdict.UNREACHABLE: RetryRule("try again"),
+    Verdict.FAILED: RetryRule("try again"),
+    Verdict.CRASHED: RetryRule("try again"),
+    Verdict.TIMED_OUT: RetryRule("try again"),
+    Verdict.BUSY: RetryRule("wait for the other process", BUSY),
+    Verdict.REJECTED: RetryRule("try again", backoff.REJECTED),
+    Verdict.REFUSED: RetryRule("try again", backoff.REJECTED),
+    Verdict.MISCONFIGURED: RetryRule("try again, or at once after a reload", PERSON, by_person=True),
+    Verdict.NEEDS_SECRET: RetryRule("look for a new secret", PERSON, by_person=True),
+    Verdict.NEEDS_TOKEN: RetryRule("look for the token", PERSON, by_person=True),
+    Verdict.NEEDS_PIN: RetryRule("look for a new PIN", PERSON, by_person=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Do ``action`` after ``wait`` seconds; None: look again then."""
+
+    action: Action | None
+    wait: float
+
+
+_DUE: Final = frozenset({CertificateState.DUE, CertificateState.EXPIRING})
+
+
+def decide(seen: Overview, now: datetime, *, may_deploy: bool = True) -> Next:
+    """Return what is next for an identity: go on with what is open, renew what is due, enroll what has nothing.
+
+    A revoked certificate is left alone: somebody wanted it gone. One that is not valid yet is waited for: another one
+    would not be valid either. A consumer that is to get the credential, or to be asked whether it still has it, comes
+    first: that is quick and local, and its next time is written down before; ``may_deploy`` is False while that is
+    held back. While nothing else is due, the authority is asked now and then what changed.
+    """
+    deploying = None if seen.deploy_at is None or not may_deploy else _until(seen.deploy_at, now)
+    if deploying == 0.0:
+        return Next(Action.DEPLOY, 0.0)
+    following = _decide(seen, now)
+    if deploying is None or following.wait <= deploying:
+        return following
+    return Next(Action.DEPLOY, deploying)
+
+
+def _decide(seen: Overview, now: datetime) -> Next:
+    if seen.open_request is not None:
+        return Next(Action(seen.open_request), _until(seen.next_action_at, now))
+    if seen.state == "revoked":
+        return Next(None, LOOK_AGAIN)
+    if seen.state in _DUE:
+        return Next(Action.RENEW, _until(seen.retry_at, now))
+    if seen.usable:
+        return _meanwhile(seen, now)
+    if seen.state == CertificateState.NOT_YET_VALID:
+        return Next(None, min(max(_until(seen.not_before, now), 1.0), LOOK_AGAIN))
+    return Next(Action.ENROLL, _until(seen.retry_at, now))
+
+
+def _meanwhile(seen: Overview, now: datetime) -> Next:
+    """Return what is next while the certificate is good: the authority is asked what changed, or it becomes due."""
+    asking = refresh.wait(None if seen.refresh_at is None else datetime.fromisoformat(seen.refresh_at), now)
+    if asking == 0.0:
+        return Next(Action.REFRESH, 0.0)
+    return Next(None, min(max(_until(seen.next_action_at, now), 1.0), LOOK_AGAIN, asking or LOOK_AGAIN))
+
+
+def pause(seen: Overview, verdict: Verdict, now: datetime, *, uniform: float, asked: float | None) -> float:
+    """Return the seconds to wait after a job that ended with ``verdict``; ``uniform`` is random in [0, 1).
+
+    Renewal is hurried as the end of the certificate nears (``agent.policy.backoff``).
+    """
+    rule = RETRY[verdict]
+    if not rule.failed:
+        return backoff.delay(1, uniform=0.0, pace=backoff.POLLING, server_says=asked)
+    pace = rule.pace or (backoff.RENEWAL if seen.usable else backoff.ENROLLMENT)
+    return backoff.delay(
+        max(seen.attempts, 1), uniform=uniform, pace=pace, remaining_life=_life(seen, now), server_says=asked
+    )
+
+
+def longest_pause(seen: Overview) -> float:
+    """Return the most seconds that any pause on disk can mean; more was written by a clock that was wrong."""
+    return backoff.RENEWAL.maximum if seen.usable else PERSON.maximum
+
+
+def deadline(seen: Overview, now: datetime, longest: float) -> float:
+    """Return the seconds a job may take: ``longest``, and less where the certificate would not live that long."""
+    life = _life(seen, now)
+    return longest if life is None else min(longest, max(life * _HURRY, _SHORTEST_DEADLINE))
+
+
+def urgency(seen: Overview) -> tuple[bool, str]:
+    """Return a key to sort by when many need a worker: who has nothing is first, then whose certificate ends first."""
+    return seen.usable, seen.not_after or ""
+
+
+def _life(seen: Overview, now: datetime) -> float | None:
+    return _until(seen.not_after, now) if seen.usable else None
+
+
+def _until(moment: str | None, now: datetime) -> float:
+    return 0.0 if moment is None else max((datetime.fromisoformat(moment) - now).total_seconds(), 0.0)

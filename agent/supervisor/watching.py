@@ -1,0 +1,63 @@
+"""A process of ours on the loop: heard while it runs, hurried when it takes too long, reported when it has ended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.supervisor.loop import Loop, Timer
+    from agent.supervisor.process import Process
+
+
+class Watchable(Protocol):
+    """A worker (:class:`agent.supervisor.children.Child`), or a reader of the configuration."""
+
+    process: Process
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to wait for."""
+
+    def hear(self) -> bool:
+        """Take what it has said; return whether more may come."""
+
+    def hurry(self, now: float) -> float:
+        """Do what is due at ``now`` (monotonic); return the seconds until something is again."""
+
+
+class Watch:
+    """Calls ``done`` once, when ``child`` is over."""
+
+    def __init__(self, loop: Loop, child: Watchable, done: Callable[[], None]) -> None:
+        """Register everything with ``loop``."""
+        self._loop = loop
+        self._child = child
+        self._done = done
+        self._timer: Timer | None = None
+        loop.watch(child.process.output, child.hear)
+        loop.watch(child.process.exited, self._look)
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Look at its deadline, which may have moved."""
+        if self._timer is not None:
+            self._timer.cancel()
+        wait = self._child.hurry(time.monotonic())
+        self._timer = self._loop.after(wait, self.hurry)
+        self._look()
+
+    def _look(self) -> None:
+        if self._child.over:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._loop.forget(self._child.process.output)
+            self._loop.forget(self._child.process.exited)
+            done, self._done = self._done, _nothing
+            done()
+
+
+def _nothing() -> None:
+    """It has been reported."""
