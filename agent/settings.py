@@ -153,6 +153,15 @@ class KeyUsage(StrEnum):
     AGREEMENT = "agreement"
 
 
+class ExtendedKeyUsage(StrEnum):
+    """Purposes a certificate can name (extKeyUsage, RFC 5280 4.2.1.12, RFC 4945 5.1.3.12)."""
+
+    SERVER_AUTH = "server-auth"
+    CLIENT_AUTH = "client-auth"
+    IPSEC_IKE = "ipsec-ike"
+    IKE_INTERMEDIATE = "ike-intermediate"
+
+
 class SignatureName(StrEnum):
     """Signature algorithms (RFC 9481 section 3, RFC 9881); those with MD5, SHA-1 or DSA for ``backhaul`` only."""
 
@@ -385,6 +394,12 @@ class KeySettings:
         "decrypting what the CA sends",
         default=KeyUsage.SIGNATURE,
     )
+    certified_for: tuple[KeyUsage, ...] = setting(
+        "what else the certificate must allow (keyUsage), beside usage; TS 33.310 wants encipherment too for the RSA "
+        "key of a security gateway",
+        default=(),
+        example=["encipherment"],
+    )
     store: str = setting("`software`, or the name of a token", default=SOFTWARE)
     existing: str | None = setting(
         "a key made elsewhere, PEM; it is used and never changed",
@@ -610,6 +625,11 @@ class IdentitySettings:
         default=(),
         example=["dns:enb-4711.ran.operator.example", "ip:192.0.2.7"],
         format=Format.ALTERNATIVE_NAME,
+    )
+    extended_key_usage: tuple[ExtendedKeyUsage, ...] = setting(
+        "purposes to ask for (extKeyUsage); IKE peers need none, TLS peers mostly do",
+        default=(),
+        example=["server-auth", "client-auth"],
     )
     subject_pattern: str | None = setting(
         "what the CA may give as subject instead of the one asked for; matched against the whole RFC 4514 text",

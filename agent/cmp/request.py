@@ -266,11 +266,13 @@ _CRL_REASONS: Final = {
 
 
 def wanted_extensions(
-    alternative_names: Iterable[x509.GeneralName], key_usage: Collection[str] = DIGITAL_SIGNATURE
+    alternative_names: Iterable[x509.GeneralName],
+    key_usage: Collection[str] = DIGITAL_SIGNATURE,
+    purposes: Collection[str] = (),
 ) -> bytes | None:
-    """Return the Extensions to ask for: the alternative names, and the key usage by the RFC's names.
+    """Return the Extensions to ask for: alternative names, key usage by the RFC's names, extended key usages by OID.
 
-    Of those, digitalSignature, keyEncipherment and keyAgreement are for an end entity to ask for.
+    Of the key usages, digitalSignature, keyEncipherment and keyAgreement are for an end entity to ask for.
     """
     usage = x509.KeyUsage(
         digital_signature="digitalSignature" in key_usage,
@@ -287,4 +289,6 @@ def wanted_extensions(
     parts: list[tuple[x509.ExtensionType, bool]] = [(usage, True)]
     if alternatives:
         parts.insert(0, (x509.SubjectAlternativeName(alternatives), False))
+    if purposes:
+        parts.append((x509.ExtendedKeyUsage(map(x509.ObjectIdentifier, sorted(purposes))), False))
     return names.extensions(parts)

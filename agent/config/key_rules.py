@@ -76,6 +76,11 @@ def _cannot_do_that(one: Identity) -> bool:
     return kind is not None and not _ABILITY[one.own.key.usage](kind)
 
 
+def _is_certified_for_what_it_cannot(one: Identity) -> bool:
+    kind = _kind(one.own.key)
+    return kind is not None and not all(_ABILITY[usage](kind) for usage in one.own.key.certified_for)
+
+
 def _usages(one: Identity) -> str:
     kind = _kind(one.own.key)
     return f"choose {' or '.join(usage for usage, can in _ABILITY.items() if kind is not None and can(kind))}"
@@ -131,6 +136,12 @@ IDENTITY_MISTAKES: Final[tuple[Rule[IdentitySettings], ...]] = (
         "must be what such a key can do: RSA signs and deciphers, EC signs and agrees, X25519 only agrees, all others "
         "only sign",
         _usages,
+    ),
+    Rule(
+        "key.certified-for",
+        _is_certified_for_what_it_cannot,
+        "must be what such a key can do",
+        "RSA keys encipher, EC keys agree; remove the other",
     ),
     Rule(
         "request",

@@ -25,7 +25,7 @@ from agent.cmp.revocation import Checking, Mode
 from agent.cmp.terms import Learning, Source
 from agent.contract import Action
 from agent.errors import ConfigurationError, SecretError, StateError
-from agent.settings import KeyUsage, RenewalContents, RenewalMethod
+from agent.settings import ExtendedKeyUsage, KeyUsage, RenewalContents, RenewalMethod
 from agent.store import pem
 from agent.store.atomic import read_bounded
 from agent.store.authorities import AuthorityStore
@@ -54,6 +54,14 @@ _KEY_USAGE: Final = {
     KeyUsage.AGREEMENT: frozenset({"keyAgreement"}),
 }
 """What the certificate must allow, by the RFC's names (RFC 5280 4.2.1.3)."""
+
+
+_PURPOSES: Final = {
+    ExtendedKeyUsage.SERVER_AUTH: "1.3.6.1.5.5.7.3.1",
+    ExtendedKeyUsage.CLIENT_AUTH: "1.3.6.1.5.5.7.3.2",
+    ExtendedKeyUsage.IPSEC_IKE: "1.3.6.1.5.5.7.3.17",
+    ExtendedKeyUsage.IKE_INTERMEDIATE: "1.3.6.1.5.5.8.2.2",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +144,13 @@ def make_plan(
 
     learns = job.authority.trust_anchors is None and not anchors
     key_usage = _KEY_USAGE[job.identity.key.usage]
+    if not copied:
+        key_usage = key_usage.union(*(_KEY_USAGE[one] for one in job.identity.key.certified_for))
+    purposes = (
+        read(copied).extended_key_usage or frozenset()
+        if copied
+        else frozenset(_PURPOSES[one] for one in job.identity.extended_key_usage)
+    )
     proof = PopMethod.SIGNATURE if job.identity.key.usage is KeyUsage.SIGNATURE else profile.proof
     skips_confirmation = job.authority.implicit_confirmation and profile.implicit_confirmation
 
@@ -146,7 +161,7 @@ def make_plan(
             subject_pattern=None if copied else job.identity.subject_pattern,
             alternative_names=frozenset(alternatives),
             key_usage=key_usage,
-            extended_key_usage=_extended_key_usage(copied) if copied else frozenset(),
+            extended_key_usage=purposes,
             anchors=anchors,
             intermediates=_own_chain(current),
             rules=profile.algorithms,
@@ -161,7 +176,7 @@ def make_plan(
         proof=proof,
         enveloped=profile.enveloped,
         subject=subject if method is not RenewalMethod.ENROLL or profile.names_itself else None,
-        extensions=_extensions_again(copied) if copied else wanted_extensions(alternatives, key_usage),
+        extensions=_extensions_again(copied) if copied else wanted_extensions(alternatives, key_usage, purposes),
         old=_old_cert_id(job, method, old),
         originator=originator,
         rules=peer_rules(job, current),
@@ -374,10 +389,6 @@ def _alternatives(old: x509.Certificate) -> list[x509.GeneralName]:
         return list(old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         return []
-
-
-def _extended_key_usage(old: x509.Certificate) -> frozenset[str]:
-    return read(old).extended_key_usage or frozenset()
 
 
 def _extensions_again(old: x509.Certificate) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.conformance.table import Chapter, at, done, partly
+from tests.conformance.table import Chapter, at, done
 
 _BOUNCY_CASTLE, _KINDS = "interop/test_bouncycastle", "worker/test_key_kinds"
 
@@ -118,11 +118,13 @@ CHAPTERS: Final = (
                 "TS 33.310 6.1.1",
                 at("config/test_key_rules", "a_key_that_3gpp_does_not_name_is_warned_about"),
             ),
-            partly(
-                "key usage of a gateway's certificate: digitalSignature and keyEncipherment",
+            done(
+                "key usage of a gateway's certificate: digitalSignature and keyEncipherment, by setting",
                 "TS 33.310 6.1.3, contribution",
-                "digitalSignature is asked for and demanded; keyEncipherment is neither asked for nor minded",
-                at("cmp/test_request", "what_is_asked_for_is_a_key_for_signatures_and_the_names"),
+                at(
+                    "worker/test_renewal",
+                    "the_usages_of_a_security_gateway_are_asked_for_demanded_and_asked_for_again",
+                ),
                 at("cmp/test_certificate_checks", "check_16_a_certificate_that_may_not_sign_is_refused_by_certconf"),
             ),
             done(

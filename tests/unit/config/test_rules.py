@@ -118,6 +118,10 @@ TOKEN = "tokens: {hsm: {module: /lib/x.so, label: enb, pin: prompt}}"
             document(identity="renewal: {method: cr, signer: sing}", top=SIGNER),
             "must be another identity of the same authority, with a key that signs (did you mean sign?)",
         ),
+        (
+            document(identity="key: {algorithm: ec-p256, certified-for: [encipherment]}"),
+            "identities.ike.key.certified-for: must be what such a key can do",
+        ),
         (document(f"pins: [{'ab' * 32}, {'AB' * 32}]"), "authorities.operator.pins: must not name a key twice"),
         (
             document("quirks: [ignore-key-usage, ignore-key-usage]"),

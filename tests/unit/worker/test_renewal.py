@@ -10,10 +10,12 @@ from cryptography import x509
 
 from agent.cmp import messages
 from agent.cmp.bodies import CertReqMessages, CertTemplate, Control
+from agent.cmp.certificates import read
 from agent.cmp.messages import Message
 from agent.contract import Action, Verdict
 from agent.labca import encoding
 from agent.settings import (
+    ExtendedKeyUsage,
     KeyAlgorithm,
     KeySettings,
     KeyUsage,
@@ -69,6 +71,23 @@ def test_a_key_update_asks_for_names_and_usages_of_the_old_certificate_and_not_f
     assert new.subject == old.subject
     own = x509.SubjectKeyIdentifier
     assert new.extensions.get_extension_for_class(own).value != old.extensions.get_extension_for_class(own).value
+
+
+SERVER, INTERMEDIATE = "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.8.2.2"
+
+
+def test_the_usages_of_a_security_gateway_are_asked_for_demanded_and_asked_for_again(desk: Desk) -> None:
+    """TS 33.310 6.1.3: digitalSignature and keyEncipherment; serverAuth and IKE intermediate if there are any."""
+    key = KeySettings(algorithm=KeyAlgorithm.RSA_2048, certified_for=(KeyUsage.ENCIPHERMENT,))
+    purposes = (ExtendedKeyUsage.SERVER_AUTH, ExtendedKeyUsage.IKE_INTERMEDIATE)
+    desk.configure(identity={"key": key, "extended_key_usage": purposes})
+    assert desk.do().verdict is Verdict.ISSUED
+    for action in (Action.ENROLL, Action.RENEW):
+        assert desk.do(action, again=True).verdict is Verdict.ISSUED
+        facts = read(certificate(desk))
+        assert facts.key_usage == frozenset({"digitalSignature", "keyEncipherment"})
+        assert facts.extended_key_usage == frozenset({SERVER, INTERMEDIATE})
+        assert facts.critical == {"2.5.29.15"}
 
 
 def test_a_key_update_names_the_certificate_it_renews_unless_the_configuration_says_no(desk: Desk) -> None:
