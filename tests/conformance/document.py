@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from tests.conformance import backhaul, lightweight, refusals, ts33310
+from tests.conformance import backhaul, field, lightweight, refusals, ts33310
 from tests.conformance.collected import ROOT
 from tests.conformance.table import Chapter, Row, Status
 
@@ -15,6 +15,7 @@ CHAPTERS: Final[tuple[Chapter, ...]] = (
     *lightweight.CHAPTERS,
     *ts33310.CHAPTERS,
     *backhaul.CHAPTERS,
+    *field.CHAPTERS,
     *refusals.CHAPTERS,
 )
 

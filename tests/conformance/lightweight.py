@@ -213,6 +213,9 @@ _RULES: Final = Chapter(
                 "a_key_update_names_the_certificate_it_renews_unless_the_configuration_says_no",
             ),
             at("cmp/test_request", "a_request_holds_subject_key_extensions_and_its_proof"),
+            at(
+                "worker/test_renewal",
+            ),
             at(_MACHINE, "a_key_update_is_signed_with_the_old_certificate_and_brings_another_one"),
         ),
         done(
@@ -251,6 +254,45 @@ _RULES: Final = Chapter(
             at(_RESTARTS, "a_restart_before_and_after_every_message_changes_nothing"),
             at("worker/test_interrupted", "an_enrollment_survives_the_death_of_the_worker_at_every_change"),
             at("worker/test_crash", "a_request_under_consideration_survives_kill_at_every_effect_with_one_certificate"),
+        ),
+        done(
+            "the signer of an answer and those above it are looked up in CRLs; unknown is a state of its own",
+            "RFC 9483 3.4, RFC 5280 6.3",
+            at("worker/test_crls", "answers_of_a_revoked_ra_are_refused"),
+            at("worker/test_crls", "an_issuing_ca_that_the_root_revoked_is_refused"),
+            at("worker/test_crls", "a_crl_that_cannot_be_had_is_remarked_or_refused"),
+            at("cmp/test_revocation", "a_list_that_proves_nothing_leaves_the_standing_unknown"),
+            at("cmp/test_revocation", "the_newest_list_decides_and_a_forged_newer_one_does_not"),
+            at("cmp/test_revocation", "no_changed_octet_makes_a_list_say_something_else"),
+        ),
+        done(
+            "our own certificate is looked up too; found revoked, it is marked and a person told",
+            "RFC 5280 6.3",
+            at("worker/test_crls", "our_own_certificate_found_revoked_is_marked_told_and_left_alone"),
+            at("worker/test_crls", "a_hold_is_shown_and_ends"),
+        ),
+        done(
+            "CA certificates, a new root and CRLs are asked for on a schedule",
+            "RFC 9483 4.3",
+            at("worker/test_crls", "the_next_refresh_is_planned_when_the_certificate_comes_and_after_each"),
+            at("worker/test_crls", "a_refresh_that_fails_is_tried_sooner_and_disturbs_nothing_else"),
+        ),
+        done(
+            "who may answer can be pinned by key; then nobody else may, not even an RA of the operator",
+            "RFC 9483 3.4",
+            at("worker/test_first_trust", "a_pin_of_another_key_keeps_even_an_ra_of_the_operator_out"),
+            at("cmp/test_learning", "pins_say_whose_key_may_sign_answers"),
+            at("cmp/test_trust", "a_pinned_key_may_answer_and_no_cmc_ra_beside_it"),
+        ),
+        done(
+            "a key that cannot sign is renewed by an identity that can, or as it was enrolled, never by its kur",
+            "RFC 9483 4.1.3, RFC 9810 5.2.8",
+            at(
+                "worker/test_renewal",
+                "a_key_that_does_not_sign_is_not_renewed_by_kur_even_if_nobody_looked_at_the_configuration",
+            ),
+            at("worker/test_renewal", "a_key_that_does_not_sign_is_renewed_by_an_identity_that_does"),
+            at("worker/test_renewal", "a_renewal_can_be_asked_for_as_the_first_certificate_was"),
         ),
         done(
             "keys that cannot sign prove themselves by an encrypted certificate, confirmed without exception",
