@@ -23,8 +23,9 @@ _HEADINGS = ("NAME", "STATE", "SUBJECT", "EXPIRES", "NEXT")
 @click.command("status")
 @click.argument("name", required=False)
 @json_option
+@click.option("--prometheus", is_flag=True, help="Print figures for Prometheus (node_exporter's textfile collector).")
 @click.pass_obj
-def command(context: Context, name: str | None, *, as_json: bool) -> int:
+def command(context: Context, name: str | None, *, as_json: bool, prometheus: bool) -> int:
     """Show the state of every identity, or of NAME in full.
 
     It reads the state directory only: nothing is sent and nothing is changed.
@@ -33,7 +34,11 @@ def command(context: Context, name: str | None, *, as_json: bool) -> int:
     names = [chosen(settings, name)] if name else list(settings.identities)
     now = datetime.now(UTC)
     seen = [look(settings.state_directory, one, settings.identities[one], now=now) for one in names]
-    if as_json:
+    if prometheus:
+        from agent import metrics  # noqa: PLC0415 - seldom needed
+
+        output.say(metrics.text(seen).rstrip("\n"))
+    elif as_json:
         output.say_json([structure.to_json(one) for one in seen])
     elif name:
         output.say(details(seen[0], now))
