@@ -51,6 +51,8 @@ class PeerRules:
     algorithms: trust.AlgorithmRules = trust.MODERN
     quirks: frozenset[str] = frozenset()
     revocation: Checking = field(default_factory=Checking)
+    intermediates: tuple[x509.Certificate, ...] = ()
+    """Links for the signer's path beside those that come along; trusted for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +197,7 @@ def _signed(
     Several certificates may fit: a renewed one beside the old, or forged ones with the signer's name and key, put among
     extraCerts by anybody. What counts is whether one of them is good; what was proven before is tried first.
     """
-    pool = (*anchors, *load_all(known), *load_all(message.extra_certs))
+    pool = (*anchors, *load_all(known), *load_all(message.extra_certs), *rules.intermediates)
     wrong: ProtectionError | None = None
     untrusted: UntrustedPeer | None = None
     for signer in islice(_candidates(message, pool, addressed), _MAXIMUM_CANDIDATES):

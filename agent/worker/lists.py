@@ -7,7 +7,7 @@ that end in a trusted root: nobody else can make this machine open a connection.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agent.cmp import profiles, revocation
 from agent.cmp.certificates import Facts, read
@@ -28,11 +28,16 @@ if TYPE_CHECKING:
     from agent.worker.reporting import Reporter
 
 
+_PATIENCE: Final = 2
+"""How many time-outs one path may cost in all."""
+
+
 class Lists:
     """The CRLs of one authority."""
 
     def __init__(self, job: Job, environment: Environment, reporter: Reporter) -> None:
         """Touch nothing yet."""
+        self._until = 0.0
         self._job = job
         self._environment = environment
         self._tell = reporter.tell
@@ -47,6 +52,7 @@ class Lists:
     def look_up(self, path: Sequence[Certificate]) -> tuple[RevocationList, ...]:
         """Return what can be had for a verified ``path``, signer first, anchor last; what is new goes to disk."""
         found = {one.octets: one for one in self.at_hand}
+        self._until = self._environment.monotonic() + _PATIENCE * self._job.authority.crls.timeout
         for facts, issuer in pairwise(map(read, path)):
             if self.standing(facts, issuer, found.values()).standing is not Standing.UNKNOWN:
                 continue
@@ -88,6 +94,8 @@ class Lists:
 
     def _fetch(self, facts: Facts, issuer: Facts) -> RevocationList | None:
         for url in revocation.places(facts):
+            if self._environment.monotonic() > self._until:
+                break  # the CA awaits our next message
             try:
                 octets = fetch(
                     url, self._job.authority.http, timeout=self._job.authority.crls.timeout, maximum=MAXIMUM_LIST

@@ -5,6 +5,7 @@ Files named in the configuration are read here; nothing is written and nothing i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from cryptography import x509
 from agent.cmp import names, profiles
 from agent.cmp.acceptance import DIGITAL_SIGNATURE, Expectation
 from agent.cmp.bodies import CertId
-from agent.cmp.certificates import load, read
+from agent.cmp.certificates import load, load_all, read
 from agent.cmp.errors import MalformedMessage
 from agent.cmp.messages import NULL_DN, BodyType
 from agent.cmp.peer import PeerRules
@@ -163,7 +164,7 @@ def make_plan(
             key_usage=key_usage,
             extended_key_usage=purposes,
             anchors=anchors,
-            intermediates=_own_chain(current),
+            intermediates=_links(job, current),
             rules=profile.algorithms,
             now=now,
             clock_trusted=clock_trusted,
@@ -254,6 +255,7 @@ def peer_rules(job: Job, current: Generation | None) -> PeerRules:
         protection=profile.protection,
         algorithms=profile.algorithms,
         quirks=frozenset(one.value for one in job.authority.quirks),
+        intermediates=_links(job, current),
         revocation=Checking(mode=Mode(job.authority.crls.signer.value)),
     )
 
@@ -370,9 +372,15 @@ def _demand_strength(job: Job, key: Key) -> None:
         )
 
 
-def _own_chain(current: Generation | None) -> tuple[x509.Certificate, ...]:
-    # The CA's certificate is often the same at renewal and not always sent again.
-    return tuple(load(one) for one in current.chain) if current else ()
+def _links(job: Job, current: Generation | None) -> tuple[x509.Certificate, ...]:
+    """Return CA certificates known from before: those above ours, and what the CA sent when asked (caCerts).
+
+    The CA's certificate is often the same for years and not always sent again.
+    """
+    kept: tuple[bytes, ...] = ()
+    with suppress(StateError):  # damaged, they are missed at most; the next refresh says so and brings them back
+        kept = AuthorityStore(job.state_directory, job.identity.authority).ca_certificates
+    return load_all((*(current.chain if current else ()), *kept))
 
 
 def recipient(job: Job, old: x509.Certificate | None) -> bytes:

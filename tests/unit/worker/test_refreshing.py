@@ -79,6 +79,23 @@ def test_ca_certificates_are_kept_and_trusted_for_nothing(ca: LabCa, job: Job) -
     assert "root-added" not in events(told)
 
 
+def test_ca_certificates_from_before_close_a_chain_that_comes_without_its_links(ca: LabCa, job: Job) -> None:
+    other = replace(job, name="other")
+    ca.misbehave(Misbehaviour.NO_EXTRA_CERTS)
+    assert run(other)[0].verdict is Verdict.REFUSED
+    ca.behave()
+    assert run(replace(job, action=Action.REFRESH))[0].verdict is Verdict.DONE
+    ca.misbehave(Misbehaviour.NO_EXTRA_CERTS)
+    assert run(other)[0].verdict is Verdict.ISSUED
+
+
+def test_damaged_ca_certificates_are_in_nobodys_way(job: Job) -> None:
+    kept = AuthorityStore(job.state_directory, "lab")
+    assert run(replace(job, action=Action.REFRESH))[0].verdict is Verdict.DONE
+    (kept.directory / "ca-certificates.pem").write_text("-----BEGIN CERTIFICATE-----\nhalf of it\n")
+    assert run(replace(job, action=Action.RENEW))[0].verdict is Verdict.ISSUED
+
+
 def test_a_new_root_that_the_old_one_vouches_for_is_trusted_beside_it(ca: LabCa, job: Job) -> None:
     ca.prepare_root_update()
     outcome, told = run(replace(job, action=Action.REFRESH))
