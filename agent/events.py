@@ -45,6 +45,7 @@ class Event(StrEnum):
     """What can be reported."""
 
     KEY_MADE = "key-made"
+    KEY_DESTROYED = "key-destroyed"
     STARTED = "started"
     RESUMED = "resumed"
     SNAPSHOT_LOST = "snapshot-lost"
@@ -125,6 +126,16 @@ EVENTS: Final[dict[Event, EventRule]] = {
         "A new private key is on disk or on the token. It is used for this request and, if that is interrupted, "
         "for the next attempt.",
         "Nothing.",
+    ),
+    Event.KEY_DESTROYED: EventRule(
+        "80dade691ef549bf92059c5817f86de2",
+        Priority.NOTICE,
+        "An old key of @IDENTITY@ is destroyed",
+        "destroyed an old key: {key}",
+        "A key pair on a token that nothing uses any more is gone, with the certificate beside it: its successor has "
+        "been in use for as long as retire-after of the token says, or it never got a certificate.",
+        "Nothing.",
+        frozenset({"KEY"}),
     ),
     Event.STARTED: EventRule(
         "e5fd507fd51f4fedafd4f1b9a57d3ca0",

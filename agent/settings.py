@@ -603,10 +603,19 @@ class TokenSettings:
 
     module: Path = setting("the vendor's PKCS#11 module, a shared object", example="/usr/lib/softhsm/libsofthsm2.so")
     label: str = setting("label of the token", example="enb")
+    serial: str | None = setting(
+        "serial number of the token, where several have the same label", default=None, example="1f2843585a9029db"
+    )
     pin: str = setting(
         "where the PIN comes from; never the PIN itself",
         example="credential:hsm-pin",
         format=Format.SECRET_SOURCE,
+    )
+    retire_after: float = setting(
+        "how long a key stays on the token after its successor is in use; until then 'enrollctl rollback' can go back",
+        default=604_800.0,
+        format=Format.DURATION,
+        bounds=(0, 31_536_000),
     )
 
 

@@ -37,15 +37,12 @@ from hsm.errors import (
 )
 from hsm.keystore import Capabilities
 from hsm.kinds import Kind, Unsuitable, kind_of
-from hsm.uri import KeyUri
+from hsm.uri import OURS, KeyUri
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from hsm.pinmemory import PinMemory
-
-OURS: Final = "enrolld:"
-"""How the labels of the keys that we make begin: only these are ever destroyed."""
 
 _ID_OCTETS: Final = 16
 _SHIFTING: Final = (
@@ -317,7 +314,7 @@ class TokenKeyStore:
 
         return self.with_key(where, "stored a certificate", put, write=True)
 
-    def keys(self) -> tuple[Found, ...]:
+    def inventory(self) -> tuple[Found, ...]:
         """Return every private key on the token. Raise a :class:`hsm.errors.TokenError`."""
         with self._session("listed the keys") as session:
             return tuple(self._described(key, session) for key in list(_private_keys(session, KeyUri())))
@@ -499,7 +496,7 @@ class TokenKeyStore:
         """Return the token, looked up anew. Raise a :class:`hsm.errors.TokenError`."""
         module = str(self._address.module)
         try:
-            tokens = _tokens(pkcs11.lib(module))
+            tokens = _tokens_at_once(module)
             if not any(self._is_meant(one, serial) for one in tokens):
                 tokens = _tokens(_reinitialised(module))  # what was plugged in since is seen only then
         except ckr.PKCS11Error as error:
@@ -611,6 +608,15 @@ def _tokens(library: Any) -> list[Any]:
         except (ckr.TokenNotPresent, ckr.TokenNotRecognised):  # pulled out this moment, or an empty reader
             continue
     return found
+
+
+def _tokens_at_once(module: str) -> list[Any]:
+    """Return the tokens the module knows of; none where what it knows is out of date."""
+    library = pkcs11.lib(module)
+    try:
+        return _tokens(library)
+    except ckr.PKCS11Error:
+        return []  # whoever asked looks again, with a module that starts afresh
 
 
 def _reinitialised(module: str) -> Any:

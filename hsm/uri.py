@@ -11,6 +11,9 @@ from hsm.errors import KeyNotFound
 
 SCHEME: Final = "pkcs11:"
 
+OURS: Final = "enrolld:"
+"""How the labels of the keys that we make begin: only these are ever destroyed."""
+
 _UNESCAPED: Final = ":[]@!$'()*+,=&"
 """What may stand as it is in a value of the path, beside letters, digits and ``-._~`` (pk11-pchar, RFC 7512 2.3)."""
 

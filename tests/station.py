@@ -58,6 +58,8 @@ class Station:
     directory: Path
     authority: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further sections of the configuration."""
 
     def __post_init__(self) -> None:
         self.state.mkdir(mode=0o700)
@@ -89,7 +91,7 @@ class Station:
             "state-directory": "state",
             "authorities": {"operator": self.authority},
             "identities": {"ike": self.identity},
-        }
+        } | self.more
         self.config.write_text(yaml.safe_dump(document))
 
     def run(self, *arguments: str, prefix: tuple[str, ...] = (), **options: Any) -> Finished:

@@ -16,6 +16,7 @@ from agent.contract import VERDICTS, Action, Verdict
 from agent.errors import StateCorrupt, StateError
 from agent.store.deployment import DeploymentFile
 from agent.store.generations import Generation, IdentityStore
+from agent.store.token_keys import KEY_DESTROYED
 
 if TYPE_CHECKING:
     from agent.cli.main import Context
@@ -92,4 +93,4 @@ def _good(generation: Generation, now: datetime) -> bool:
         end = datetime.fromisoformat(str(description["not_after"]))
     except (StateCorrupt, KeyError, ValueError):
         return False
-    return generation.confirmed and start <= now < end
+    return generation.confirmed and KEY_DESTROYED not in generation.marks and start <= now < end

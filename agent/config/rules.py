@@ -25,6 +25,8 @@ from agent.settings import (
     RequestType,
     Settings,
 )
+from hsm import uri
+from hsm.errors import KeyNotFound
 
 _SHA1_MACS: Final = (HmacName.HMAC_SHA1, HmacName.HMAC_SHA1_IETF)
 _VOLATILE: Final = ("/run", "/var/run", "/dev/shm")  # noqa: S108 - named to warn about them
@@ -114,17 +116,25 @@ def _unused(one: Authority) -> bool:
     return all(identity.authority != one.name for identity in one.settings.identities.values())
 
 
-def _in_token(one: Identity) -> bool:
-    return one.own.key.store != SOFTWARE
+def _on_no_token(one: Identity, key: str | None) -> bool:
+    """Tell whether ``key`` is the URI of a key on a token that is not configured."""
+    if key is None or not uri.is_token_key(key):
+        return False
+    try:
+        where = uri.parse(key)
+    except KeyNotFound:
+        return True
+    labels = {token.label for token in one.settings.tokens.values()}
+    return not where.names_a_key or not labels or where.token not in {None, *labels}
 
 
-def _vendor_key_in_token(one: Identity) -> bool:
+def _existing_on_no_token(one: Identity) -> bool:
+    return _on_no_token(one, one.own.key.existing)
+
+
+def _vendor_key_on_no_token(one: Identity) -> bool:
     vendor = one.own.bootstrap.vendor_certificate
-    return vendor is not None and vendor.key.startswith("pkcs11:")
-
-
-def _existing_in_token(one: Identity) -> bool:
-    return (one.own.key.existing or "").startswith("pkcs11:")
+    return vendor is not None and _on_no_token(one, vendor.key)
 
 
 MISTAKES: Final = RuleBook(
@@ -190,6 +200,18 @@ MISTAKES: Final = RuleBook(
             lambda one: one.own.key.store != SOFTWARE and one.own.key.store not in one.settings.tokens,
             "must be `software` or the name of a token",
             _nearest_store,
+        ),
+        Rule(
+            "key.existing",
+            _existing_on_no_token,
+            "must name a key (object= or id=) on a token that is configured under `tokens`",
+            "add the token, with the label that the URI names",
+        ),
+        Rule(
+            "bootstrap.vendor-certificate.key",
+            _vendor_key_on_no_token,
+            "must name a key (object= or id=) on a token that is configured under `tokens`",
+            "add the token, with the label that the URI names",
         ),
         Rule(
             "bootstrap",
@@ -315,21 +337,7 @@ WARNINGS: Final = RuleBook(
 )
 """What is allowed, and probably not meant."""
 
-_NOT_YET: Final = "is read and checked, but this version does not act on it"
-
-UNSUPPORTED: Final = RuleBook(
-    identity=(
-        Rule("key.store", _in_token, _NOT_YET, "choose software"),
-        Rule("key.existing", _existing_in_token, _NOT_YET, "name a PEM file"),
-        Rule(
-            "bootstrap.vendor-certificate.key",
-            _vendor_key_in_token,
-            _NOT_YET,
-            "name a PEM file",
-        ),
-    ),
-    token=(Rule("", lambda _: True, _NOT_YET, "keep keys in the software store"),),
-)
+UNSUPPORTED: Final = RuleBook()
 """What the file may say and this version does not do. Rows leave this table as features arrive."""
 
 WEIGHTS: Final = {"Refused": MISTAKES, "Warned about": WARNINGS, "Not yet acted on": UNSUPPORTED}

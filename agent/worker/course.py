@@ -30,7 +30,7 @@ from agent.contract import Job, Outcome, Verdict
 from agent.errors import StateCorrupt, TransportError
 from agent.events import Event
 from agent.settings import AnchorSource
-from agent.store.generations import Credential, IdentityStore
+from agent.store.generations import Credential, Generation, IdentityStore
 from agent.worker import resuming
 from agent.worker.conversation import Conversation, OutOfPatience
 from agent.worker.installing import install
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from agent.cmp.transaction import Event as CmpEvent
     from agent.net.http import CmpClient
     from agent.worker.environment import Environment
+    from agent.worker.keyring import Keyring
     from agent.worker.keys import ChosenKey
     from agent.worker.reporting import Reporter
     from agent.worker.resuming import OpenRequest
@@ -64,6 +65,7 @@ class Tools:
 
     store: IdentityStore
     """Its lock is held."""
+    keys: Keyring
     client: CmpClient
     environment: Environment
     reporter: Reporter
@@ -80,6 +82,7 @@ class Course:
         self._transaction = transaction
         self._key = key
         self._store = tools.store
+        self._keys = tools.keys
         self._client = tools.client
         self._environment = tools.environment
         self._reporter = tools.reporter
@@ -251,9 +254,11 @@ class Course:
                 "the certificate was confirmed, but it is not on disk",
                 remedy=f"Run 'enrollctl enroll {self._job.name} --start-over'; it may need a new secret.",
             )
-        return install(
-            self._job, self._store, self._generation, self._reporter, now=self._environment.judging_time, confirmed=True
-        )
+        return self._bring_into_use(self._generation, confirmed=True)
+
+    def _bring_into_use(self, generation: Generation, *, confirmed: bool) -> Outcome:
+        now = self._environment.judging_time
+        return install(self._job, self._store, self._keys, generation, self._reporter, now=now, confirmed=confirmed)
 
     # --- no -----------------------------------------------------------------------------------------------------
 
@@ -303,9 +308,7 @@ class Course:
         if generation is not None and self._told_before and self._nothing_better():
             serial = f"{read(load(generation.certificate)).certificate.serial_number:x}"
             self._tell(Event.UNCONFIRMED, {"CERTIFICATE_SERIAL": serial}, serial=serial, reason=said)
-            return install(
-                self._job, self._store, generation, self._reporter, now=self._environment.judging_time, confirmed=False
-            )
+            return self._bring_into_use(generation, confirmed=False)
         self._store.transaction.clear()
         return Outcome(
             verdict=Verdict.REJECTED,

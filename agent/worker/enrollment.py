@@ -18,18 +18,20 @@ from agent.contract import Action, Job, Outcome, Verdict
 from agent.errors import StateCorrupt, StateError
 from agent.events import Event, sentence
 from agent.net.http import CmpClient
+from agent.settings import SOFTWARE
 from agent.store.credential import REVOKED
 from agent.store.generations import Generation, IdentityStore
 from agent.worker import resuming, templating, verdicts
 from agent.worker.course import Course, Tools
 from agent.worker.environment import Environment
 from agent.worker.installing import install
+from agent.worker.keyring import Keyring
 from agent.worker.keys import ChosenKey, choose_key, opened_key
 from agent.worker.plan import Plan, make_plan
 from agent.worker.record import record
 from agent.worker.resuming import LostRequest, OpenRequest
+from agent.worker.retiring import retire
 from agent.worker.words import certificate_fields, certificate_words
-from hsm.software import SoftwareKeyStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,18 +56,23 @@ def perform(
     environment = environment or Environment()
     store = IdentityStore(job.state_directory, job.name)
     deploy = partial(_deploy, handed=Handed(pins or {}, passwords or {}))
-    work = _Work(job, secret, pins or {}, reporter, environment, store)
+    keys = Keyring.of(job, pins)
+    work = _Work(job, secret, keys, reporter, environment, store)
     try:
         with store.lock():
             try:
                 if job.action is Action.DEPLOY:
                     outcome = deploy(job, store, reporter, environment)
+                elif job.action in _OTHER_JOBS:
+                    outcome = _other(job, store, keys, reporter, environment)
                 else:
-                    outcome = _other(job, store, reporter, environment) if job.action in _OTHER_JOBS else work.run()
+                    outcome = work.run()
             except verdicts.REPORTED as error:
                 outcome = verdicts.outcome_of(error, by_secret=secret is not None)
             if job.action not in _WITHOUT_RECORD:
                 _record(store, job, outcome, reporter, environment.now())
+            if outcome.verdict in _INSTALLED:
+                retire(store, keys, reporter, environment.judging_time)
             if outcome.verdict in _INSTALLED and job.identity.deploy:
                 outcome = _with_deployment(
                     outcome, lambda: deploy(replace(job, again=False), store, reporter, environment)
@@ -95,9 +102,9 @@ _OTHER_JOBS: Final = {
 """Jobs that ask for no certificate: the module and its function, imported only for such a job."""
 
 
-def _other(job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> Outcome:
+def _other(job: Job, store: IdentityStore, keys: Keyring, reporter: Reporter, environment: Environment) -> Outcome:
     module, function = _OTHER_JOBS[job.action]
-    outcome: Outcome = getattr(importlib.import_module(module), function)(job, store, reporter, environment)
+    outcome: Outcome = getattr(importlib.import_module(module), function)(job, store, keys, reporter, environment)
     return outcome
 
 
@@ -140,19 +147,18 @@ class _Work:
         self,
         job: Job,
         secret: bytes | None,
-        pins: Mapping[str, bytes],
+        keys: Keyring,
         reporter: Reporter,
         environment: Environment,
         store: IdentityStore,
     ) -> None:
         self._job = job
         self._secret = secret
-        self._pins = pins
         self._reporter = reporter
         self._tell = reporter.tell
         self._environment = environment
         self._store = store
-        self._keys = SoftwareKeyStore(job.state_directory)
+        self._keys = keys
         self._key: ChosenKey
 
     def run(self) -> Outcome:
@@ -167,6 +173,7 @@ class _Work:
                 return install(
                     self._job,
                     self._store,
+                    self._keys,
                     generation,
                     self._reporter,
                     now=self._environment.judging_time,
@@ -196,7 +203,13 @@ class _Work:
         self._reporter.remember(CMP_TRANSACTION_ID=transaction.transaction_id.hex())
         bound = opened.url if opened else None
         with CmpClient(self._urls(), self._job.authority.http, stick_to=bound) as client:
-            tools = Tools(store=self._store, client=client, environment=self._environment, reporter=self._reporter)
+            tools = Tools(
+                store=self._store,
+                keys=self._keys,
+                client=client,
+                environment=self._environment,
+                reporter=self._reporter,
+            )
             course = Course(self._job, transaction, self._key, tools, opened)
             self._announce(plan, opened)
             return course.run()
@@ -247,10 +260,16 @@ class _Work:
             self._tell(Event.SNAPSHOT_LOST, reason=opened.reason)
         if self._job.abandon:
             directory.clear()
-        self._key = choose_key(self._job, directory, current, self._keys)
+        retire(self._store, self._keys, self._reporter, self._environment.judging_time)
+        self._key = choose_key(self._job, self._store, current, self._keys)
         if self._key.made:
-            self._tell(Event.KEY_MADE, algorithm=self._job.identity.key.algorithm.value, place="in software")
+            self._tell(Event.KEY_MADE, algorithm=self._job.identity.key.algorithm.value, place=self._place)
         return None
+
+    @property
+    def _place(self) -> str:
+        name = self._job.identity.key.store
+        return "in software" if name == SOFTWARE else f"on the token {name}"
 
     def _announce(self, plan: Plan, opened: OpenRequest | None) -> None:
         if plan.warning:

@@ -12,29 +12,43 @@ from agent.overview import renewal_plan
 from agent.store.credential import CONFIRMED
 from agent.store.deployment import oldest_in_use
 from agent.worker.words import certificate_fields, certificate_words, next_step
+from hsm import uri
+from hsm.errors import KeyStoreUnwritable, UnsupportedAlgorithm
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from agent.contract import Job
     from agent.store.generations import Generation, IdentityStore
+    from agent.worker.keyring import Keyring
     from agent.worker.reporting import Reporter
 
 KEPT_GENERATIONS: Final = 3
 
 
 def install(
-    job: Job, store: IdentityStore, generation: Generation, reporter: Reporter, *, now: datetime, confirmed: bool
+    job: Job,
+    store: IdentityStore,
+    keys: Keyring,
+    generation: Generation,
+    reporter: Reporter,
+    *,
+    now: datetime,
+    confirmed: bool,
 ) -> Outcome:
     """Switch to ``generation``; after a crash anywhere in here the same call is the way on.
+
+    A certificate whose key is on a token is stored beside it first: IKE daemons look for it there.
 
     ``now``: the time to judge by. ``confirmed``: the CA knows that we accepted the certificate.
 
     Raises:
+        TokenError: the token is not there; the CA knows that we accepted the certificate, so nothing is lost.
         StateError: when the disk does not let us; the credential in use is the old one or the new one, whole.
     """
     if confirmed:
         store.mark(generation, CONFIRMED, value=True)
+    _put_beside_key(keys, generation, reporter)
     store.switch(generation)
     store.transaction.clear()
     try:
@@ -50,6 +64,17 @@ def install(
         text=sentence(Event.INSTALLED, words),
         fields=fields | {"PATH": str(generation.path)},
     )
+
+
+def _put_beside_key(keys: Keyring, generation: Generation, reporter: Reporter) -> None:
+    """Store the certificate beside a key of ours on a token; one that takes no certificates is no obstacle."""
+    reference = generation.key_reference
+    if not uri.is_token_key(reference) or not (uri.parse(reference).object or "").startswith(uri.OURS):
+        return
+    try:
+        keys.token(keys.store_name(reference)).put_certificate(reference, generation.certificate)
+    except (KeyStoreUnwritable, UnsupportedAlgorithm) as error:
+        reporter.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the certificate is on disk only: {error}")
 
 
 def _kept(store: IdentityStore, generation: Generation) -> int:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from agent.contract import Job
     from agent.store.generations import Generation
+    from agent.worker.keyring import Keyring
     from hsm.keystore import Key
-    from hsm.software import SoftwareKeyStore
 
 _COPIED_EXTENSIONS: Final = (
     x509.SubjectAlternativeName,
@@ -113,7 +113,7 @@ def make_plan(
     *,
     secret: bytes | None,
     current: Generation | None,
-    keys: SoftwareKeyStore,
+    keys: Keyring,
     salt: bytes,
     clock_trusted: bool,
 ) -> Plan:
@@ -195,7 +195,7 @@ def _who_asks(
     job: Job,
     method: RenewalMethod,
     current: Generation | None,
-    keys: SoftwareKeyStore,
+    keys: Keyring,
     by_bootstrap: Callable[[], Originator],
 ) -> tuple[BodyType, Originator]:
     """Return the message to send and who vouches for it: the present key, another identity, or the bootstrap."""
@@ -208,7 +208,7 @@ def _who_asks(
     return BodyType[job.identity.request.value.upper()], by_bootstrap()
 
 
-def _by_signer(job: Job, keys: SoftwareKeyStore) -> Originator:
+def _by_signer(job: Job, keys: Keyring) -> Originator:
     """Return the other identity that ``renewal.signer`` names (RFC 9483 4.1.2)."""
     signer = job.identity.renewal.signer
     if signer is None:
@@ -309,7 +309,7 @@ def _anchors(job: Job, current: Generation | None) -> tuple[x509.Certificate, ..
     return tuple(load(one) for one in dict.fromkeys((*configured, *followers)))
 
 
-def _by_bootstrap(job: Job, secret: bytes | None, keys: SoftwareKeyStore, salt: bytes) -> Originator:
+def _by_bootstrap(job: Job, secret: bytes | None, keys: Keyring, salt: bytes) -> Originator:
     bootstrap = job.identity.bootstrap
     if bootstrap.vendor_certificate is not None:
         vendor = bootstrap.vendor_certificate
@@ -333,7 +333,7 @@ def _by_bootstrap(job: Job, secret: bytes | None, keys: SoftwareKeyStore, salt: 
     return by_secret(bootstrap.shared_secret.reference, secret, parameters)
 
 
-def by_current(job: Job, current: Generation, keys: SoftwareKeyStore) -> Originator:
+def by_current(job: Job, current: Generation, keys: Keyring) -> Originator:
     """Return who we are once enrolled: the holder of the present certificate.
 
     Raises:

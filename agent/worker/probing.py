@@ -21,8 +21,8 @@ from agent.contract import Outcome, Verdict
 from agent.net.http import CmpClient
 from agent.store.generations import IdentityStore
 from agent.worker import verdicts
+from agent.worker.keyring import Keyring
 from agent.worker.plan import by_current, peer_rules, recipient
-from hsm.software import SoftwareKeyStore
 
 if TYPE_CHECKING:
     from agent.contract import Job
@@ -62,7 +62,7 @@ def _signed(job: Job, current: Generation, client: CmpClient, environment: Envir
 
     transaction = Transaction(
         Inquiry(info_type=Info.CA_CERTS.value, recipient=recipient(job, load(current.certificate))),
-        by_current(job, current, SoftwareKeyStore(job.state_directory)),
+        by_current(job, current, Keyring.of(job)),
         replace(peer_rules(job, current), revocation=Checking()),  # nothing is fetched and kept for a probe
         random=environment.random,
         clock_trusted=environment.clock_trusted,

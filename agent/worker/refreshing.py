@@ -22,7 +22,6 @@ from agent.worker.own_standing import own_standing
 from agent.worker.plan import by_current, peer_rules, recipient
 from agent.worker.record import CRL_ENDS, note_beginning
 from agent.worker.words import day, short_wait
-from hsm.software import SoftwareKeyStore
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from agent.contract import Job
     from agent.store.generations import IdentityStore
     from agent.worker.environment import Environment
+    from agent.worker.keyring import Keyring
     from agent.worker.reporting import Reporter
 
 
@@ -38,7 +38,7 @@ _MOST_ROOTS: Final = 16
 """However many successors a CA offers: an operator has a root, its successor, and perhaps another algorithm's."""
 
 
-def refresh(job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> Outcome:
+def refresh(job: Job, store: IdentityStore, keys: Keyring, reporter: Reporter, environment: Environment) -> Outcome:
     """Ask the authority of ``job`` with the certificate in use; the lock of ``store`` is held.
 
     CA certificates are kept as they come and trusted for nothing. A new root is trusted beside the old one if the old
@@ -55,7 +55,7 @@ def refresh(job: Job, store: IdentityStore, reporter: Reporter, environment: Env
             f"{job.name} has no certificate to ask with", remedy=f"Run 'enrollctl enroll {job.name}' first."
         )
     note_beginning(store, job, environment.now())
-    desk = _Desk(job, store, reporter, environment)
+    desk = _Desk(job, store, keys, reporter, environment)
     try:
         asked = _ask_the_authority(job, desk, reporter)
     except (RemoteError, TransportError):
@@ -94,14 +94,16 @@ def _ask_the_authority(job: Job, desk: _Desk, reporter: Reporter) -> Outcome:
 class _Desk:
     """Asks one question after another, each in a transaction of its own."""
 
-    def __init__(self, job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> None:
+    def __init__(
+        self, job: Job, store: IdentityStore, keys: Keyring, reporter: Reporter, environment: Environment
+    ) -> None:
         current = store.current
         assert current is not None  # noqa: S101 - refresh() looked
         self._reporter = reporter
         self._environment = environment
         self._algorithms = profiles.PROFILES[job.authority.profile.value].algorithms
         self._rules = peer_rules(job, current)
-        originator = by_current(job, current, SoftwareKeyStore(job.state_directory))
+        originator = by_current(job, current, keys)
         whom = recipient(job, load(current.certificate))
         self._inquirer = Inquirer(job, originator, self._rules, whom, reporter, environment)
         self._ask = self._inquirer.ask

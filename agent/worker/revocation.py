@@ -17,17 +17,17 @@ from agent.store.credential import REVOKED
 from agent.worker.conversation import Conversation, OutOfPatience
 from agent.worker.plan import by_current, peer_rules, recipient
 from agent.worker.words import certificate_fields, certificate_words, short_wait
-from hsm.software import SoftwareKeyStore
 
 if TYPE_CHECKING:
     from agent.cmp.transaction import Event as CmpEvent
     from agent.contract import Job
     from agent.store.generations import Generation, IdentityStore
     from agent.worker.environment import Environment
+    from agent.worker.keyring import Keyring
     from agent.worker.reporting import Reporter
 
 
-def revoke(job: Job, store: IdentityStore, reporter: Reporter, environment: Environment) -> Outcome:
+def revoke(job: Job, store: IdentityStore, keys: Keyring, reporter: Reporter, environment: Environment) -> Outcome:
     """Revoke the certificate in use; the lock of ``store`` is held. Nothing is removed from the disk.
 
     Raises:
@@ -50,7 +50,7 @@ def revoke(job: Job, store: IdentityStore, reporter: Reporter, environment: Envi
             recipient=recipient(job, facts.certificate),
             certificate_profile=job.authority.certificate_profile,
         ),
-        by_current(job, current, SoftwareKeyStore(job.state_directory)),
+        by_current(job, current, keys),
         peer_rules(job, current),
         random=environment.random,
         clock_trusted=environment.clock_trusted,

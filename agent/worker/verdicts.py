@@ -18,7 +18,7 @@ from agent.errors import (
     TransportError,
 )
 from agent.worker.words import short_wait
-from hsm.errors import KeyStoreError, KeyStoreUnwritable
+from hsm.errors import KeyStoreError, KeyStoreUnwritable, PinRefused, TokenAbsent, TokenFailed
 
 VERDICT_OF: Final[tuple[tuple[type[Exception], Verdict], ...]] = (
     (ConfigurationError, Verdict.MISCONFIGURED),
@@ -30,6 +30,9 @@ VERDICT_OF: Final[tuple[tuple[type[Exception], Verdict], ...]] = (
     (StateError, Verdict.FAILED),
     (AgentError, Verdict.FAILED),
     (KeyStoreUnwritable, Verdict.FAILED),
+    (TokenAbsent, Verdict.NEEDS_TOKEN),
+    (PinRefused, Verdict.NEEDS_PIN),
+    (TokenFailed, Verdict.FAILED),
     (KeyStoreError, Verdict.MISCONFIGURED),
     (cmp.WrongMac, Verdict.NEEDS_SECRET),
     (cmp.Rejected, Verdict.REJECTED),

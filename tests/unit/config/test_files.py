@@ -101,7 +101,10 @@ identities:
   ike:
     authority: operator
     subject: CN=enb
-    key: {existing: "pkcs11:token=enb"}
+    key: {existing: "pkcs11:token=enb;object=ike"}
     bootstrap: {shared-secret: {reference: a, secret: "file:secret"}}
+tokens:
+  hsm: {module: module.so, label: enb, pin: "file:pin"}
 """
+    (tmp_path / "module.so").touch()
     assert config.check_files(parse(tmp_path, text)) == ()

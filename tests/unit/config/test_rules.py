@@ -233,12 +233,7 @@ def test_a_configuration_without_identities_is_warned_about() -> None:
         (document(identity="request: p10cr\nkey: {existing: factory.key}"), []),
         (document("profile: backhaul"), []),
         (document(bootstrap=VENDOR), []),
-        (
-            document(bootstrap=VENDOR.replace("vendor.key", "'pkcs11:token=a'")),
-            ["identities.ike.bootstrap.vendor-certificate.key"],
-        ),
-        (document(identity="key: {existing: 'pkcs11:token=a'}"), ["identities.ike.key.existing"]),
-        (document(identity="key: {store: hsm}", top=TOKEN), ["identities.ike.key.store", "tokens.hsm"]),
+        (document(identity="key: {store: hsm}", top=TOKEN), []),
         (document(identity="deploy: [{strongswan: {}}, {directory: {path: /etc/ike}}]"), []),
     ],
 )
