@@ -5,6 +5,7 @@ Nothing is explained here that has its words elsewhere: a table that grows is ex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from typing import Final, get_origin
@@ -42,7 +43,7 @@ RETRIES: Final[dict[RetryClass, str]] = {
 
 def entries() -> Iterator[Entry]:
     """Yield every term."""
-    for source in (_states, _verdicts, _failures, _statuses, _events, _exits, _settings):
+    for source in (_states, _verdicts, _failures, _statuses, _events, _token_codes, _exits, _settings):
         yield from source()
 
 
@@ -93,6 +94,22 @@ def _events() -> Iterator[Entry]:
             remedy=f"Show all of them: 'journalctl MESSAGE_ID={rule.message_id}'.",
             aliases=(rule.message_id, f"message_id={rule.message_id}"),
         )
+
+
+def _token_codes() -> Iterator[Entry]:
+    from hsm.ckr import MEANINGS  # noqa: PLC0415 - brings a compiled library along
+
+    words = {"token": "NAME", "doing": "used it", "code": "that"}
+    for kinds, meaning in MEANINGS:
+        for kind in kinds:
+            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).upper()
+            yield Entry(
+                term=f"CKR_{name}",
+                kind="code of a PKCS#11 module",
+                meaning=f"the token {meaning.text.format_map(words)}",
+                remedy=meaning.remedy.format_map(words),
+                aliases=(kind.__name__, name),
+            )
 
 
 def _exits() -> Iterator[Entry]:

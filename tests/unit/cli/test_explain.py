@@ -57,6 +57,13 @@ def test_events_are_known_by_name_and_message_id() -> None:
         assert explain.look_up(f"MESSAGE_ID={rule.message_id}", KNOWN) == (found,)
 
 
+@pytest.mark.parametrize("code", ["CKR_PIN_LOCKED", "PIN_LOCKED", "PinLocked", "ckr_pin_locked"])
+def test_a_code_of_a_token_is_known_as_the_standard_and_the_library_spell_it(code: str) -> None:
+    (found,) = explain.look_up(code, KNOWN)
+    assert "locked its PIN" in found.meaning
+    assert found.remedy
+
+
 def test_exit_codes_are_those_of_the_help() -> None:
     help_ = " ".join((cli.help or "").split())
     for number in EXITS:
