@@ -30,7 +30,9 @@ def ask(question: str, *, option: str, default: str | None = None, hidden: bool 
         if default is not None:
             return default
         raise ConfigurationError(f"{question} is not given, and nobody can be asked here", remedy=f"Give {option}.")
-    answer: Any = _guarded(lambda: click.prompt(question, default=default, hide_input=hidden, err=True))
+    answer: Any = _guarded(
+        lambda: click.prompt(question, default=default, show_default=bool(default), hide_input=hidden, err=True)
+    )
     return str(answer).strip()
 
 

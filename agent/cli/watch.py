@@ -112,7 +112,7 @@ class _Picture(_Watched):
         rows = shutil.get_terminal_size((80, 24)).lines
         now = datetime.now(UTC)
         seen = self.look()
-        head = f"{now:%Y-%m-%d %H:%M:%S} UTC   {daemon_words(self._settings)}   (Ctrl-C ends)"
+        head = f"{now:%H:%M:%S} UTC   {daemon_words(self._settings)}   (Ctrl-C ends)"
         lines = [head, "", *overview_table(seen, now).split("\n")]
         lines += [line for text in troubles(seen, now) for line in text.split("\n")]
         room = rows - len(lines) - 2
