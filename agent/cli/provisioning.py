@@ -43,7 +43,7 @@ _ITERATIONS: Final = 600_000
 _FEWEST: Final = 100_000
 _MOST: Final = 10_000_000
 _SALT: Final = 16
-_SEAL: Final = re.compile(rf"seal: {_SCHEME} ([0-9]{{1,8}}) ([0-9a-f]{{16,128}}) ([0-9a-f]{{64}})", re.ASCII)
+_SEAL: Final = re.compile(rf"seal: {_SCHEME} ([0-9]{{1,8}}) ((?:[0-9a-f]{{2}}){{8,64}}) ([0-9a-f]{{64}})", re.ASCII)
 _MANY: Final = frozenset({"url", "trust-anchor"})
 _KEYS: Final = frozenset({"url", "reference", "subject", "serial-number", "trust-anchor"})
 _LONGEST: Final = 2048
@@ -142,7 +142,11 @@ def read_qr(text: str) -> tuple[Provisioning, bytes]:
             f"this is not the text of a QR code for enrolld: it would begin with {QR_START}",
             remedy="Scan the code again, or type the answers.",
         )
-    fields = parse_qs(text[len(QR_START) :], max_num_fields=16)
+    try:
+        text.encode()  # a terminal hands over octets that are no text as surrogates
+        fields = parse_qs(text[len(QR_START) :], max_num_fields=16)
+    except ValueError:
+        fields = {}
     urls, references, secrets = (tuple(fields.get(key, ())) for key in ("url", "ref", "secret"))
     if not urls or len(references) != 1 or len(secrets) != 1:
         raise ConfigurationError(

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
 from agent import config
-from agent.cli import watch
+from agent.cli import provisioning, watch
 from agent.cmp import (
     algorithms,
     certificates,
@@ -54,8 +54,9 @@ from agent.store.credential import Generation
 from agent.structure import StructureError, to_json
 from agent.supervisor.hearing import Hearing
 from agent.worker.__main__ import read_job
-from hsm import keyformat
+from hsm import keyformat, uri
 from hsm.errors import KeyStoreError
+from hsm.pinmemory import PinMemory
 from tests.fuzz.mutation import Mutator, der_mutator
 from tests.unit.cmp.decryptors import P256, RSA, X25519, key_of, pem_of
 from tests.unit.cmp.device import NOW, PBM, SECRET, lab, question, rewritten
@@ -436,6 +437,31 @@ def _entries() -> list[bytes]:
     return [json.dumps(entry).encode()]
 
 
+def _provisioning(octets: bytes) -> None:
+    """Read what is on a stick that somebody found."""
+    provisioning.read_file(octets)
+
+
+_SITE: Final = provisioning.Provisioning(
+    urls=("http://ra1.operator.example/.well-known/cmp",), reference="enb-4711", subject="CN=a", trust_anchors=(b"0",)
+)
+
+
+def _qr(octets: bytes) -> None:
+    provisioning.read_qr(octets.decode("utf-8", "surrogateescape"))
+
+
+def _token_uri(octets: bytes) -> None:
+    found = uri.parse(octets.decode("utf-8", "surrogateescape"))
+    assert uri.parse(str(found)) == found
+
+
+def _pin_memory(octets: bytes) -> None:
+    file = _folder() / "pin"
+    file.write_bytes(octets)
+    PinMemory(file).was_refused(b"1234", "4711")
+
+
 def _pem(octets: bytes) -> None:
     certificates.load_all(pem.decode(octets))
 
@@ -469,6 +495,30 @@ TARGETS: Final = {
         Target(name="credential", read=_credential, errors=(StateCorrupt,), seeds=_credentials),
         Target(name="deployment", read=_deployment, errors=(StateCorrupt,), seeds=_deployments),
         Target(name="journal", read=_journal, errors=(), seeds=_entries),
+        Target(
+            name="provisioning",
+            read=_provisioning,
+            errors=(ConfigurationError,),
+            seeds=lambda: [provisioning.write_file(_SITE, SECRET, bytes)],
+        ),
+        Target(
+            name="qr",
+            read=_qr,
+            errors=(ConfigurationError,),
+            seeds=lambda: [provisioning.write_qr(_SITE, "a secret").encode()],
+        ),
+        Target(
+            name="token-uri",
+            read=_token_uri,
+            errors=(KeyStoreError,),
+            seeds=lambda: [b"pkcs11:token=enb;object=ike;id=%01%02;type=private?module-name=x"],
+        ),
+        Target(
+            name="pin-memory",
+            read=_pin_memory,
+            errors=(),
+            seeds=lambda: [b'{"salt": "00112233445566778899aabbccddeeff", "mark": 12345}'],
+        ),
         Target(name="pem", read=_pem, errors=(ValueError, CmpError), seeds=lambda: [pem.encode(_certificates())]),
         Target(
             name="private-key",
