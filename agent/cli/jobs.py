@@ -15,7 +15,7 @@ from agent.config import check_files, load, unsupported, warnings
 from agent.contract import VERDICTS, Action, Outcome, Progress
 from agent.errors import ConfigurationError
 from agent.supervisor import children, secrets
-from agent.supervisor.jobs import demand_state_directory, job_for, longest_work
+from agent.supervisor.jobs import demand_state_directory, deployment_work, job_for, longest_work
 
 if TYPE_CHECKING:
     from agent.config import Notice
@@ -77,13 +77,14 @@ def run_job(
     demand_state_directory(settings.state_directory)
     job = job_for(settings, name, action, patience=wait, again=again, abandon=abandon, reason=reason)
     inherited = secrets.gather(job, ask=_ask if sys.stdin.isatty() else None)
+    deadline = wait + longest_work(job.authority) + deployment_work(job.identity)
     with output.Steps(name) as steps:
 
         def heard(progress: Progress) -> None:
             if progress.event not in _TOLD_BY_THE_RESULT:
                 steps.step(progress.text)
 
-        return children.run_worker(job, inherited, heard, deadline=wait + longest_work(job.authority))
+        return children.run_worker(job, inherited, heard, deadline=deadline)
 
 
 _TOLD_BY_THE_RESULT = frozenset({"failed", "unchanged"})

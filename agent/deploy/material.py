@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from agent.store import pem
-from hsm import keyfile, keyformat
+from hsm import keyfile, keyformat, uri
 
 if TYPE_CHECKING:
     from agent.store.generations import Generation
@@ -48,18 +47,7 @@ class Material:
     @property
     def token_handle(self) -> str:
         """CKA_ID of the key on its token, hexadecimal; empty when the reference names none (RFC 7512)."""
-        return (_attribute(self.key_reference, "id") or b"").hex()
-
-
-def token_of(reference: str) -> str | None:
-    """Return the label of the token that a ``pkcs11:`` URI names (RFC 7512); None when it names none."""
-    label = _attribute(reference, "token")
-    return None if label is None else label.decode(errors="replace")
-
-
-def _attribute(reference: str, name: str) -> bytes | None:
-    attributes = reference.removeprefix("pkcs11:").partition("?")[0].split(";")
-    return next((unquote_to_bytes(one[len(name) + 1 :]) for one in attributes if one.startswith(f"{name}=")), None)
+        return (uri.parse(self.key_reference).id or b"").hex()
 
 
 def names_of(certificate: bytes) -> frozenset[str]:

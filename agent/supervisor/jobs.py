@@ -7,23 +7,26 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
+from agent import units
 from agent.contract import Action, Job
 from agent.errors import StateError
 from agent.overview import look
-from agent.settings import SOFTWARE, RenewalMethod
+from agent.settings import SOFTWARE, HookTarget, RenewalMethod, StrongswanTarget
 from agent.store.generations import IdentityStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from agent.settings import AuthoritySettings, IdentitySettings, Settings, TokenSettings
+    from agent.settings import AuthoritySettings, DirectoryTarget, IdentitySettings, Settings, TokenSettings
 
 _REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW, Action.TEMPLATE})
 _SLACK: Final = 120.0
 """Seconds for keys, disks and tokens on a slow machine."""
 _EXCHANGES: Final = 4
 """Messages between two waits: an answer to a poll, the confirmation, and as many again for servers that hesitate."""
+_CONSUMER_SLACK: Final = 30.0
+"""Seconds for what a consumer needs beside its own time."""
 _SCHEME: Final = "pkcs11:"
 
 
@@ -40,6 +43,21 @@ def job_for(settings: Settings, name: str, action: Action, **details: Any) -> Jo
         tokens=tokens_for(identity, settings.tokens, settings.state_directory, name, action),
         **details,
     )
+
+
+def deployment_work(identity: IdentitySettings) -> float:
+    """Return the seconds that a worker may be busy with the consumers of an identity."""
+    return sum(_consumer_work(target.chosen) for target in identity.deploy)
+
+
+def _consumer_work(target: StrongswanTarget | DirectoryTarget | HookTarget) -> float:
+    own = 0.0
+    if isinstance(target, StrongswanTarget):
+        own = target.timeout * len(target.connections)
+    elif isinstance(target, HookTarget):
+        own = units.seconds(target.timeout)
+    # It may be needed twice: for the new credential, and for the way back.
+    return 2 * own + _CONSUMER_SLACK
 
 
 def tokens_for(

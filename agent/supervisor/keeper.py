@@ -20,7 +20,7 @@ from agent.overview import Overview, look
 from agent.policy import clock
 from agent.supervisor import schedule
 from agent.supervisor.history import note_failure, note_plan, note_situation
-from agent.supervisor.jobs import demand_state_directory, job_for, longest_work
+from agent.supervisor.jobs import demand_state_directory, deployment_work, job_for, longest_work
 from agent.supervisor.schedule import RETRY
 from agent.supervisor.secrets import Secrets, gather
 from agent.supervisor.words import span_words, step_words
@@ -270,7 +270,7 @@ class Keeper:
             self._postpone(kept)
             return
         seen, now = self._look(kept)
-        longest = schedule.deadline(seen, now, longest_work(job.authority))
+        longest = schedule.deadline(seen, now, longest_work(job.authority) + deployment_work(job.identity))
 
         def done(outcome: Outcome) -> None:
             kept.work = None

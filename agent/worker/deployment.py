@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from agent.contract import Outcome, Verdict
 from agent.deploy import material
-from agent.deploy.material import token_of
 from agent.deploy.target import RENEWED, RESTORED, ROLLED_BACK, Change, Hands, open_target
 from agent.errors import ConsumerRefused, ConsumerUnavailable, DeployError, SecretError, StateCorrupt
 from agent.events import Event
@@ -22,6 +21,7 @@ from agent.settings import OnFailure
 from agent.store.credential import REVOKED
 from agent.store.deployment import DeploymentFile, labels, moment
 from agent.worker.words import short_wait
+from hsm import uri
 from hsm.errors import KeyStoreError
 
 if TYPE_CHECKING:
@@ -401,7 +401,7 @@ def _password(passwords: Mapping[str, bytes], source: str) -> bytes:
 
 def _pin(tokens: Mapping[str, TokenSettings], pins: Mapping[str, bytes], reference: str) -> bytes:
     """Return the PIN of the token that a ``pkcs11:`` URI names; of the only one where it names none."""
-    label = token_of(reference)
+    label = uri.parse(reference).token
     named = [name for name, token in tokens.items() if label in {None, token.label}]
     if len(named) == 1 and pins.get(named[0]):
         return pins[named[0]]

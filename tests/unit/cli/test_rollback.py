@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +90,23 @@ def test_json(station: Station, capsys: pytest.CaptureFixture[str]) -> None:
     assert rollback(station, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["identity"], document["generation"], document["serial"]) == ("ike", 1, "4711")
+
+
+def test_every_consumer_goes_back_too_and_one_that_does_not_is_told_of(station: Station, tmp_path: Path) -> None:
+    (files := tmp_path / "files").mkdir()
+    hook = tmp_path / "hook"
+    hook.write_text("#!/bin/sh\n")
+    hook.chmod(0o755)
+    station.identity["deploy"] = [{"directory": {"path": str(files)}}, {"hook": {"command": [str(hook)]}}]
+    station.configure()
+    assert station.run("enroll").code == 0
+    first = (files / "certificate.pem").read_bytes()
+    assert station.run("renew").code == 0
+    hook.write_text("#!/bin/sh\necho busy\nexit 1\n")
+    done = station.run("rollback", "--json")
+    assert done.code == 1
+    assert "busy" in done.problem
+    assert (files / "certificate.pem").read_bytes() == first
+    told = json.loads(done.out)
+    assert told["generation"] == 1
+    assert told["deployment"]["verdict"] == "deploying"

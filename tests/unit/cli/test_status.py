@@ -245,3 +245,20 @@ def test_nothing_is_written(station: Station, capsys: pytest.CaptureFixture[str]
     run(station, "ike")
     assert capsys.readouterr().out
     assert list(station.state.iterdir()) == []
+
+
+def test_who_uses_the_certificate_is_shown_and_who_does_not_yet_with_the_reason(
+    station: Station, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (files := tmp_path / "files").mkdir()
+    station.identity["deploy"] = [{"directory": {"path": str(files)}}, {"hook": {"command": ["/bin/false"]}}]
+    station.configure()
+    assert station.run("enroll").code == 1
+    run(station, "ike")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "state: deploying" in shown
+    assert f"directory {files}: since " in shown
+    assert "hook /bin/false: not yet: the command /bin/false ended with status 1" in shown
+    assert "what to do: Try it by hand: /bin/false" in shown
+    run(station)
+    assert "deploying" in capsys.readouterr().out
