@@ -147,11 +147,19 @@ class Directory:
                 atomic.switch_link(self._path / name, _through_current(name))
 
     def _make(self, directory: Path) -> None:
-        """Make a directory that whoever may read the files may enter."""
+        """Make a directory that whoever may read the files may enter.
+
+        Its mode is given at once: setting it afterwards would take away the setgid bit that it inherits.
+        """
         readers = self._mode & _READ_BITS
-        directory.mkdir(mode=0o700)
-        os.chown(directory, self._owner(), self._group())
-        directory.chmod(0o700 | readers | readers >> 2)
+        umask = os.umask(0)
+        try:
+            directory.mkdir(mode=0o700 | readers | readers >> 2)
+        finally:
+            os.umask(umask)
+        status, owner, group = directory.stat(), self._owner(), self._group()
+        if owner not in {-1, status.st_uid} or group not in {-1, status.st_gid}:
+            os.chown(directory, owner, group)
 
     # ---- switching file by file
 

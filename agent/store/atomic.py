@@ -182,7 +182,7 @@ def sweeping_held_off(directory: Path) -> Iterator[None]:
 def _write_new(path: Path, data: bytes, mode: int, owner: int = -1, group: int = -1) -> None:
     descriptor = os.open(path, _NEW_FILE, 0o600)
     try:
-        if (owner, group) != (-1, -1):
+        if not _belongs(os.fstat(descriptor), owner, group):
             os.fchown(descriptor, owner, group)
         os.fchmod(descriptor, mode)
         rest = memoryview(data)
@@ -194,6 +194,11 @@ def _write_new(path: Path, data: bytes, mode: int, owner: int = -1, group: int =
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _belongs(status: os.stat_result, owner: int, group: int) -> bool:
+    """Tell whether a file has its owner already: in a directory with the setgid bit that takes no system call."""
+    return owner in {-1, status.st_uid} and group in {-1, status.st_gid}
 
 
 def _read(path: Path, cap: int) -> bytes:

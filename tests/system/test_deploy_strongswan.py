@@ -314,6 +314,10 @@ def test_a_user_without_rights_reaches_charon_and_the_directory_by_their_groups_
         shutil.rmtree(place)
 
 
+def _forbidden(*_: object, **__: object) -> None:
+    raise PermissionError(1, "Operation not permitted", "chown")
+
+
 def as_nobody(deploy: Callable[[], str], *, member: bool) -> str:
     """Deploy in a process of user nobody without capabilities, perhaps in group daemon; give its answer or the remedy.
 
@@ -324,6 +328,7 @@ def as_nobody(deploy: Callable[[], str], *, member: bool) -> str:
         os.setgroups([grp.getgrnam("daemon").gr_gid] if member else [])
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
+        os.chown = os.fchown = _forbidden  # as the SystemCallFilter= of enrolld.service does
         try:
             said = deploy()
         except AgentError as error:
