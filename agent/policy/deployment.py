@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from agent.policy.backoff import DEPLOYMENT, REJECTED, delay
 
-from agent.policy import backoff
-
-LONGEST: Final = 6 * 3600.0
+LONGEST = 6 * 3600.0
 """No wait is longer; a moment further ahead was written by a clock that was wrong."""
 
 
@@ -16,5 +14,5 @@ def next_try(attempts: int, *, refused: bool, uniform: float, remaining_life: fl
     Local trouble is over as soon as somebody starts the consumer or corrects a right, so that is tried again within
     minutes. ``refused``: only a person at the other end changes that; asking faster disturbs tunnels for nothing.
     """
-    pace = backoff.REJECTED if refused else backoff.DEPLOYMENT
-    return backoff.delay(attempts, uniform=uniform, pace=pace, remaining_life=remaining_life)
+    pace = REJECTED if refused else DEPLOYMENT
+    return delay(attempts, uniform=uniform, pace=pace, remaining_life=remaining_life)
