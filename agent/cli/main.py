@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "retry": ("agent.cli.retry", "do now what is next, instead of when its time comes"),
     "revoke": ("agent.cli.revoke", "have the CA revoke the certificate in use"),
     "deploy": ("agent.cli.deploy", "bring the credential to its consumers now"),
+    "token": ("agent.cli.token", "see the tokens, what they can do, and the keys on them"),
     "rollback": ("agent.cli.rollback", "go back to the previous credential that is still valid"),
     "decode": ("agent.cli.decode", "show any CMP message in words"),
     "provision": ("agent.cli.provision", "make a provisioning file for a technician's USB stick"),

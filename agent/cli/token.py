@@ -1,0 +1,176 @@
+"""``enrollctl token``: what a token is, what it can do, and whose the keys on it are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from agent import structure
+from agent.cli import output
+from agent.cli.choosing import json_option
+from agent.config import load
+from agent.contract import VERDICTS, Verdict
+from agent.errors import ConfigurationError, PinError, StateError
+from agent.store.generations import IdentityStore
+from agent.store.token_keys import KEY_DESTROYED, TokenKeys
+from agent.supervisor.secrets import Wanted, read_secret
+from hsm import uri
+
+if TYPE_CHECKING:
+    from agent.cli.main import Context
+    from agent.settings import Settings
+
+_DESK: Final = (sys.executable, "-I", "-m", "agent.worker.token_desk")
+_PATIENCE: Final = 60.0
+"""Seconds that a token may take to answer."""
+_HEADINGS: Final = ("KEY", "ALGORITHM", "CERTIFICATE", "USED BY")
+
+
+@click.group("token")
+def command() -> None:
+    """See the tokens, what they can do, and the keys on them."""
+
+
+@command.command("list")
+@click.option("--remove-orphans", is_flag=True, help="Destroy the keys of ours that no credential or request uses.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@json_option
+@click.pass_obj
+def list_(context: Context, *, remove_orphans: bool, yes: bool, as_json: bool) -> int:
+    """Show every token of the configuration with its keys, and which of these nobody uses.
+
+    A key that this machine does not use may be another machine's, when several share a token: look before you remove.
+    """
+    settings = load(context.config)
+    if not settings.tokens:
+        output.note("no token is configured")
+    return _show(settings, list(settings.tokens), as_json=as_json, insist=False, remove=remove_orphans, sure=yes)
+
+
+@command.command("probe")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def probe(context: Context, name: str, *, as_json: bool) -> int:
+    """Log in to the token NAME and show what it can do.
+
+    The PIN is tried even if the token refused it before: a wrong one may lock the token.
+    """
+    settings = load(context.config)
+    if name not in settings.tokens:
+        known = ", ".join(sorted(settings.tokens)) or "none is configured"
+        raise ConfigurationError(f"there is no token {name!r}", remedy=f"Name one of: {known}.")
+    return _show(settings, [name], as_json=as_json, insist=True, remove=False, sure=True)
+
+
+def _show(settings: Settings, names: list[str], *, as_json: bool, insist: bool, remove: bool, sure: bool) -> int:
+    users = _users(settings)
+    answers = {}
+    code = 0
+    for name in names:
+        answer = _ask(settings, name, insist=insist)
+        orphans = [] if "report" not in answer else [one["reference"] for one in _orphans(answer["report"], users)]
+        if remove and orphans:
+            if not sure:
+                output.confirm(f"destroy {len(orphans)} keys on {name} for good?", option="--yes")
+            answer = _ask(settings, name, insist=insist, destroy=orphans)
+        answers[name] = answer
+        if "report" not in answer:
+            code = VERDICTS[Verdict(answer["verdict"])].command
+            output.problem(f"{name}: {answer['text']}", answer["remedy"])
+        elif not as_json:
+            output.say(_words(answer["report"], users))
+    if as_json:
+        output.say_json([_document(name, answer, users) for name, answer in answers.items()])
+    return code
+
+
+def _ask(settings: Settings, name: str, *, insist: bool, destroy: list[str] | None = None) -> dict[str, Any]:
+    """Have another process look at the token: a module may crash or hang. Return its report, or what is wrong."""
+    token = settings.tokens[name]
+    wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError)
+    pin = read_secret(token.pin, ask=_prompt if sys.stdin.isatty() else None, wanted=wanted)
+    inquiry = {
+        "name": name,
+        "token": structure.to_json(token),
+        "state-directory": str(settings.state_directory),
+        "pin": pin.decode(errors="replace"),
+        "insist": insist,
+        "destroy": destroy or [],
+    }
+    try:
+        done = subprocess.run(
+            _DESK, input=json.dumps(inquiry), stdout=subprocess.PIPE, text=True, timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return _broken(f"the module {token.module} does not answer", Verdict.TIMED_OUT)
+    if done.returncode < 0 or not done.stdout:
+        return _broken(f"the module {token.module} crashed (status {done.returncode})", Verdict.CRASHED)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _broken(text: str, verdict: Verdict) -> dict[str, Any]:
+    remedy = "Update the vendor's module, or ask the vendor; enrolld itself is not harmed."
+    return {"text": text, "remedy": remedy, "verdict": verdict.value}
+
+
+def _prompt(question: str) -> str:
+    answer: Any = click.prompt(question, hide_input=True, err=True)
+    return str(answer)
+
+
+def _users(settings: Settings) -> dict[bytes, str]:
+    """Return which identity uses a key, by the key's CKA_ID."""
+    found: dict[bytes, str] = {}
+    for name in settings.identities:
+        store = IdentityStore(settings.state_directory, name)
+        references = list(TokenKeys(store.directory).load())
+        try:
+            kept = [one for one in store.generations if KEY_DESTROYED not in one.marks]
+            references += [one.key_reference for one in kept]
+        except StateError as error:
+            output.note(f"note: not every credential of {name} can be read: {error}")
+        for reference in references:
+            key_id = uri.parse(reference).id if uri.is_token_key(reference) else None
+            if key_id is not None:
+                found[key_id] = name
+    return found
+
+
+def _user(key: dict[str, Any], users: dict[bytes, str]) -> str | None:
+    return users.get(uri.parse(key["reference"]).id or b"")
+
+
+def _orphans(report: dict[str, Any], users: dict[bytes, str]) -> list[dict[str, Any]]:
+    return [one for one in report["keys"] if one["ours"] and _user(one, users) is None]
+
+
+def _document(name: str, answer: dict[str, Any], users: dict[bytes, str]) -> dict[str, Any]:
+    if "report" not in answer:
+        return {"name": name} | answer
+    keys = [one | {"identity": _user(one, users)} for one in answer["report"]["keys"]]
+    return dict(answer["report"]) | {
+        "keys": keys,
+        "orphans": [one["reference"] for one in _orphans(answer["report"], users)],
+    }
+
+
+def _words(report: dict[str, Any], users: dict[bytes, str]) -> str:
+    lines = [
+        f"{report['name']}: {report['label']}, serial {report['serial']}, {report['manufacturer']} {report['model']}",
+        f"    makes: {', '.join(report['algorithms']) or 'no keys'}",
+        f"    signs: {', '.join(report['signatures']) or 'nothing'}",
+    ]
+    rows = []
+    for one in report["keys"]:
+        mine = "nobody: an orphan" if one["ours"] else "not made here"
+        where = uri.parse(one["reference"])
+        name = where.object or (where.id or b"").hex()
+        rows.append((name, one["algorithm"] or "-", "yes" if one["certificate"] else "no", _user(one, users) or mine))
+    lines.append(output.table(_HEADINGS, rows) if rows else "    no keys")
+    return "\n".join(lines)

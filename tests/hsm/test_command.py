@@ -1,0 +1,53 @@
+"""``enrollctl token``: tokens, what they can do, and keys that nobody uses."""
+
+from __future__ import annotations
+
+import json
+
+from tests.hsm.conftest import TokenStation
+from tests.hsm.tokens import Token
+
+
+def test_tokens_are_listed_with_their_keys_and_who_uses_them(station: TokenStation) -> None:
+    assert station.run("enroll").code == 0
+    done = station.run("token", "list")
+    assert done.code == 0, done.err
+    assert "hsm: enb, serial " in done.out
+    assert "ec-p256" in done.out
+    (seen,) = json.loads(station.run("token", "list", "--json").out)
+    assert [(one["identity"], one["certificate"]) for one in seen["keys"]] == [("ike", True)]
+    assert seen["orphans"] == []
+
+
+def test_orphans_are_shown_and_removed_only_when_asked(station: TokenStation, token: Token) -> None:
+    assert station.run("enroll").code == 0
+    ids = [token.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", f"{who}", "--id", number)
+           for who, number in (("enrolld:ike:lost", "77"), ("factory", "78"))]  # fmt: skip
+    assert len(ids) == 2
+    (seen,) = json.loads(station.run("token", "list", "--json").out)
+    assert len(seen["keys"]) == 3
+    assert len(seen["orphans"]) == 1
+    assert station.run("token", "list", "--remove-orphans").code == 2  # nobody is there to be asked
+    (left,) = json.loads(station.run("token", "list", "--remove-orphans", "--yes", "--json").out)
+    assert left["orphans"] == []
+    assert {one["ours"] for one in left["keys"]} == {True, False}
+    assert station.run("renew").code == 0
+
+
+def test_a_person_gets_past_a_pin_that_was_refused(station: TokenStation, token: Token) -> None:
+    station.write_pin(b"0000")
+    assert station.run("enroll").code == 4
+    assert station.run("enroll").code == 4
+    assert token.logins == ["0xa0"]
+    done = station.run("token", "probe", "hsm")
+    assert (done.code, token.logins) == (4, ["0xa0", "0xa0"])
+    station.write_pin(b"1234")
+    assert station.run("token", "probe", "hsm").code == 0
+    assert station.run("enroll").code == 0
+
+
+def test_a_module_that_crashes_takes_the_command_along_in_words_only(station: TokenStation, token: Token) -> None:
+    token.order("C_Login segv")
+    done = station.run("token", "probe", "hsm")
+    assert done.code == 1
+    assert "crashed" in done.problem
