@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,7 +129,6 @@ def command(
     given = Options(config=context.config, **options)  # type: ignore[arg-type]  # click made them by their names
     settings = prepare(given)
     name = given.identity
-    become_owner(settings.state_directory)
     results = tuple(doctor.shown(doctor.examine(Site(config=given.config, only=name)), to_error=True))
     stop_for_faults(results, force=force)
     outcome = enroll(settings, given, wait)
@@ -290,15 +290,24 @@ def _from_file(path: Path) -> bytes:
     return read_secret(f"file:{path}", ask=None)
 
 
-def become_owner(state_directory: Path) -> None:
-    """Go on as the user that owns the state directory: what root writes there, the service could not change."""
-    if os.geteuid() != 0 or not state_directory.is_dir():
+@contextmanager
+def acting_as_owner(state_directory: Path) -> Iterator[None]:
+    """Act as the user that owns the state directory: what root writes there, the service could not change.
+
+    Only the effective user changes; configuration, secret and report are root's to write, before and after.
+    """
+    status = state_directory.stat() if os.geteuid() == 0 and state_directory.is_dir() else None
+    if status is None or not status.st_uid:
+        yield
         return
-    status = state_directory.stat()
-    if status.st_uid:
-        os.setgroups([])
-        os.setgid(status.st_gid)
-        os.setuid(status.st_uid)
+    group = os.getegid()
+    os.setegid(status.st_gid)
+    os.seteuid(status.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
 
 
 def stop_for_faults(results: tuple[Result, ...], *, force: bool) -> None:
@@ -319,7 +328,8 @@ def enroll(settings: Settings, given: Options, wait: float) -> Outcome:
     """Run the job; a wrong secret may be corrected on a terminal, and before the last try comes a warning."""
     number = 1
     while True:
-        outcome = jobs.run_job(settings, given.identity, Action.ENROLL, wait=wait, again=given.replace)
+        with acting_as_owner(settings.state_directory):
+            outcome = jobs.run_job(settings, given.identity, Action.ENROLL, wait=wait, again=given.replace)
         if outcome.verdict is not Verdict.NEEDS_SECRET or number == TRIES or not asking.possible():
             return outcome
         output.note(f"the CA does not accept the secret: {outcome.text}")
@@ -352,5 +362,6 @@ def _replace_secret(settings: Settings, given: Options, secret: bytes) -> bool:
     if shared is None or not shared.secret.startswith("file:"):
         output.note("the configuration takes the secret from elsewhere; put it there")
         return False
-    first_configuration.keep_secret(Path(shared.secret.removeprefix("file:")), secret)
+    owner = settings.state_directory.stat().st_uid if settings.state_directory.is_dir() else -1
+    first_configuration.keep_secret(Path(shared.secret.removeprefix("file:")), secret, owner=owner)
     return True

@@ -13,7 +13,7 @@ import fastjsonschema
 import pytest
 import yaml
 
-from agent.cli import hardware, provisioning, schemas
+from agent.cli import hardware, provisioning, schemas, turn_up
 from agent.cli.provisioning import Provisioning
 from agent.errors import ConfigurationError, SecretError
 from agent.labca import LabCa
@@ -149,6 +149,29 @@ def test_a_wrong_secret_where_nobody_can_be_asked_is_one_try(bare: Bare) -> None
     assert "not done" in done.out
     assert done.remedy
     assert bare.run("--secret-file", bare.secret()).code == 0, "the right one needs nothing but itself"
+
+
+def test_what_is_written_below_the_state_directory_belongs_to_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root, where the service has a user of its own; the rights are back afterwards, whatever happens."""
+    told: list[tuple[str, int]] = []
+    for name in ("seteuid", "setegid"):
+        monkeypatch.setattr(os, name, lambda number, name=name: told.append((name, number)))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getegid", lambda: 0)
+    there = os.stat_result((0o040700, 1, 1, 1, 990, 991, 0, 0, 0, 0))
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: there)
+    monkeypatch.setattr(Path, "is_dir", lambda *_, **__: True)
+
+    def fail() -> None:
+        with turn_up.acting_as_owner(tmp_path):
+            assert told == [("setegid", 991), ("seteuid", 990)]
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert told[2:] == [("seteuid", 0), ("setegid", 0)]
 
 
 # ------------------------------------------------------------------------------------------------------ on a terminal
@@ -313,8 +336,6 @@ def root_of(ca: LabCa) -> bytes:
 
 
 def test_a_stick_for_another_device_is_refused(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agent.cli import turn_up  # noqa: PLC0415 - beside its one use
-
     monkeypatch.setattr(hardware, "serial_number", lambda: "4712")
     content = Provisioning(urls=(bare.url,), reference=REFERENCE, serial_number="4711")
     with pytest.raises(ConfigurationError, match="is for the device 4711, and this is 4712"):
