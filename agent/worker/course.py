@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.cmp import failures
 from agent.cmp.certificates import load, read
-from agent.cmp.errors import LocalError, MalformedMessage, Rejected, RemoteError
+from agent.cmp.errors import LocalError, MalformedMessage, ProtectionError, Rejected, RemoteError, WrongMac
 from agent.cmp.profiles import PROFILES
 from agent.cmp.states import State
 from agent.cmp.transaction import (
@@ -141,15 +141,18 @@ class Course:
         """Decide what a missing or unusable answer means: nearly always that the request stays open.
 
         But a certificate that was accepted must not stay unused for ever because the CA forgot the transaction, nor
-        one that was refused be in the way of the next request.
+        one that was refused be in the way of the next request. While the credential in use is valid there is time: an
+        answer without proof, which anybody on the path can send, does not end a renewal that the CA may have granted.
         """
         state = self._transaction.state
         if state is State.REFUSAL_SENT:
             self._tell(Event.NOTE, note=f"the CA may not know that its certificate is refused: {error}")
             return self._refused()
         lasting = isinstance(error, RemoteError) and not isinstance(error, Rejected)
-        if state in _CONFIRMING and self._told_before and (lasting or self._too_old):
+        if state in _CONFIRMING and self._told_before and (self._too_old or (lasting and self._nothing_better())):
             return self._disputed(str(error))
+        if state is not State.REQUESTED and isinstance(error, RemoteError):
+            error = _in_the_middle(error)
         if state is State.REQUESTED and isinstance(error, RemoteError):
             self._give_up()  # a request without an answer is not taken up again; the next attempt makes a new one
         raise error
@@ -336,3 +339,12 @@ class Course:
             started_at=self._started_at,
             generation=self._generation.number if self._generation else None,
         )
+
+
+def _in_the_middle(error: RemoteError) -> RemoteError:
+    """Return ``error`` for an answer after the first: both sides have proven the secret, so it is not what is wrong."""
+    error.claimed = frozenset()
+    if not isinstance(error, WrongMac):
+        return error
+    remedy = "Try again; if it repeats, see what lies between here and the CA and changes messages."
+    return ProtectionError(str(error), remedy=remedy, hint=error.hint)

@@ -347,18 +347,41 @@ def test_a_certificate_is_used_if_there_is_nothing_better_although_its_confirmat
     assert look(desk.job.state_directory, "ike").confirmed is False
 
 
-def test_a_certificate_whose_confirmation_fails_again_does_not_replace_a_valid_one(desk: Desk) -> None:
+def test_an_unproven_answer_to_the_confirmation_neither_replaces_a_valid_certificate_nor_ends_its_renewal(
+    desk: Desk,
+) -> None:
+    assert desk.do().verdict is Verdict.ISSUED
+    before = desk.credential()
+    desk.ca.misbehave("truncated@certConf")
+    for _ in range(3):
+        assert desk.do(Action.RENEW).verdict is Verdict.REFUSED
+        assert desk.credential() == before
+        assert look(desk.job.state_directory, "ike").open_state == "confirming"
+    desk.ca.behave()
+    known = len(desk.ca.record().certificates)
+    assert desk.do(Action.RENEW).verdict is Verdict.ISSUED
+    assert len(desk.ca.record().certificates) == known, "the one that the CA confirmed long ago is used"
+
+
+def test_a_renewal_whose_confirmation_is_never_acknowledged_is_given_up_in_the_end(desk: Desk) -> None:
     assert desk.do().verdict is Verdict.ISSUED
     before = desk.credential()
     desk.ca.misbehave("truncated@certConf")
     assert desk.do(Action.RENEW).verdict is Verdict.REFUSED
+    desk.late += desk.job.authority.polling.give_up_after + 1
     outcome = desk.do(Action.RENEW)
     assert outcome.verdict is Verdict.REJECTED
     assert "confirmation" in outcome.text
     assert desk.credential() == before
     assert not desk.store.transaction.path.exists()
-    desk.ca.behave()
-    assert desk.do(Action.RENEW).verdict is Verdict.ISSUED
+
+
+@pytest.mark.parametrize("fault", ["wrong-secret@certConf*1", "unprotected-error=badMessageCheck@certConf*1"])
+def test_a_bad_answer_in_the_middle_does_not_call_for_another_secret(desk: Desk, fault: str) -> None:
+    """The CA has taken it once already: nobody is to be sent out with a new one."""
+    desk.ca.misbehave(fault)
+    assert desk.do().verdict is Verdict.REFUSED
+    assert desk.do().verdict is Verdict.ISSUED
 
 
 def test_a_ca_that_cannot_take_the_confirmation_now_is_asked_again(desk: Desk) -> None:
