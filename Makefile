@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 TIME ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test check format fuzz bench simulation test-versions lock clean
+.PHONY: help setup setup-test demo test check format fuzz bench simulation test-versions lock clean sbom
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test-versions: ## Test with Python 3.11, 3.12 and 3.13; PYTHONS="3.11 3.13" pick
 
 lock: ## Pin the newest versions of all packages in .ci/constraints.txt
 	@.ci/lock
+
+sbom: setup ## Write the list of what enrolld brings along (CycloneDX) to dist/
+	@$(BIN)/python packaging/sbom.py
 
 clean: ## Remove virtual environments, caches and builds
 	rm -rf .venv .venvs dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

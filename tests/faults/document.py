@@ -25,7 +25,8 @@ _COLUMNS: Final = """\
   was ridden out.
 - **after**: attempts from the end of the fault to the new certificate. 0: it was installed already.
 - **wait**: the longest time in seconds that the daemon lets pass before that attempt, so the fault is over for at most
-  this long before the device notices. 600 after a "no", which only people change.
+  this long before the device notices. Longest after a "no" and after answers that are not acceptable: asking faster
+  would not change them.
 - **took**: seconds that attempt took, measured.
 - **issued**: certificates that the CA made. One is wanted. Where the answer that brings a certificate is lost again and
   again, each attempt costs the CA one, which was never confirmed and lapses there.

@@ -24,6 +24,8 @@ from tests.unit.net.peers import http_answer
 
 _SHORT: Final = 1.0
 """Seconds the device waits where nothing will come; in the field it is a minute."""
+_LONG: Final = 120.0
+"""And where TCP must repeat itself."""
 _LATE: Final = 0.3
 _DAY: Final = timedelta(days=1)
 
@@ -282,7 +284,13 @@ KINDS: Final = (
         arrived=_swallow_answers,
         patience=_SHORT,
     ),
-    Kind("20 % loss", "every fifth packet is lost, either way (nftables)", before=_lose_some, arrived=_lose_some),
+    Kind(
+        "20 % loss",
+        "every fifth packet is lost, either way (nftables)",
+        before=_lose_some,
+        arrived=_lose_some,
+        patience=_LONG,
+    ),
     Kind("latency", "0.3 s more on the way", sent=_delay, received=_delay_answer),
     Kind("reset", "RST instead of going on", sent=_reset, received=_reset_after),
     Kind("slow drip", "one octet every 20 ms", received=_drip, patience=_SHORT),

@@ -18,7 +18,7 @@ from agent.contract import Action, Outcome, Verdict
 from agent.labca.records import CertificateStatus
 from agent.overview import look
 from agent.store.generations import Generation
-from agent.supervisor import keeping
+from agent.supervisor import schedule
 from tests.faults.kinds import KINDS, Course, Kind
 from tests.faults.proxy import Exchange
 from tests.faults.world import World, pass_on
@@ -205,7 +205,7 @@ def _succeed(outcome: Outcome) -> None:
 
 def _longest_wait(world: World, outcome: Outcome) -> float:
     seen = look(world.state, "ike", world.identity, now=world.now())
-    wait = keeping.pause(seen, outcome.verdict, world.now(), uniform=1.0, asked=outcome.retry_after)
+    wait = schedule.pause(seen, outcome.verdict, world.now(), uniform=1.0, asked=outcome.retry_after)
     return round(wait, 1)
 
 

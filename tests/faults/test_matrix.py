@@ -13,8 +13,8 @@ from tests.faults.document import DOCUMENT, facts, rows
 from tests.faults.matrix import CELLS, Result
 
 STEPS = {"ir sent", "ip received", "certConf sent", "pkiConf of kur received"}
-SLOW = {"black-holed", "slow drip"}
-"""A second or two each: at one step only."""
+SLOW = {"black-holed", "slow drip", "20 % loss"}
+"""Seconds each: at one step only."""
 CHOSEN = [
     name
     for name, cell in CELLS.items()
