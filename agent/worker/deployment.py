@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING, Final
 from agent.contract import Outcome, Verdict
 from agent.deploy import material
 from agent.deploy.target import RENEWED, RESTORED, ROLLED_BACK, Change, Hands, open_target
-from agent.errors import ConsumerRefused, ConsumerUnavailable, DeployError, SecretError, StateCorrupt
+from agent.errors import (
+    ConfigurationError,
+    ConsumerRefused,
+    ConsumerUnavailable,
+    DeployError,
+    SecretError,
+    StateCorrupt,
+)
 from agent.events import Event
 from agent.policy import deployment as policy
 from agent.settings import OnFailure
 from agent.store.credential import REVOKED
 from agent.store.deployment import DeploymentFile, labels, moment
+from agent.worker.keyring import Keyring
 from agent.worker.words import short_wait
-from hsm import uri
 from hsm.errors import KeyStoreError
 
 if TYPE_CHECKING:
@@ -30,12 +37,12 @@ if TYPE_CHECKING:
     from agent.contract import Job
     from agent.deploy.material import Material
     from agent.deploy.target import Target
-    from agent.settings import DeployTarget, TokenSettings
+    from agent.settings import DeployTarget
     from agent.store.generations import Generation, IdentityStore
     from agent.worker.environment import Environment
     from agent.worker.reporting import Reporter
 
-_FAILURES: Final = (DeployError, SecretError, KeyStoreError, StateCorrupt)
+_FAILURES: Final = (DeployError, ConfigurationError, SecretError, KeyStoreError, StateCorrupt)
 _RANDOM_BITS: Final = 32
 
 
@@ -62,7 +69,7 @@ def deploy(
         identity=job.name,
         say=lambda text: reporter.tell(Event.CONSUMER_SAID, text=text),
         read_secret=partial(_password, passwords),
-        read_pin=partial(_pin, job.tokens, pins),
+        read_pin=partial(_pin, job, pins),
     )
     return _Deployment(job, store, reporter, environment, hands).run(current)
 
@@ -399,13 +406,12 @@ def _password(passwords: Mapping[str, bytes], source: str) -> bytes:
     return password
 
 
-def _pin(tokens: Mapping[str, TokenSettings], pins: Mapping[str, bytes], reference: str) -> bytes:
-    """Return the PIN of the token that a ``pkcs11:`` URI names; of the only one where it names none."""
-    label = uri.parse(reference).token
-    named = [name for name, token in tokens.items() if label in {None, token.label}]
-    if len(named) == 1 and pins.get(named[0]):
-        return pins[named[0]]
-    raise ConsumerUnavailable(
-        f"the PIN of the token that holds the key ({reference}) is not to be had",
-        remedy="Configure the token under `tokens`, with `pin`.",
-    )
+def _pin(job: Job, pins: Mapping[str, bytes], reference: str) -> bytes:
+    """Return the PIN of the token that a ``pkcs11:`` URI names, after the token took it from us.
+
+    A consumer would try a wrong one again and again, until the token locks; we remember what was refused.
+    """
+    keys = Keyring.of(job, pins)
+    name = keys.store_name(reference)
+    keys.token(name).log_in()
+    return pins.get(name, b"")
