@@ -46,6 +46,8 @@ class Event(StrEnum):
 
     KEY_MADE = "key-made"
     KEY_DESTROYED = "key-destroyed"
+    TOKEN_ARRIVED = "token-arrived"  # noqa: S105 - the name of an event
+    TOKEN_GONE = "token-gone"  # noqa: S105 - the name of an event
     STARTED = "started"
     RESUMED = "resumed"
     SNAPSHOT_LOST = "snapshot-lost"
@@ -136,6 +138,24 @@ EVENTS: Final[dict[Event, EventRule]] = {
         "been in use for as long as retire-after of the token says, or it never got a certificate.",
         "Nothing.",
         frozenset({"KEY"}),
+    ),
+    Event.TOKEN_ARRIVED: EventRule(
+        "a94f7160afa84f41ad9c3766308b3f51",
+        Priority.NOTICE,
+        "A device that may hold keys was plugged in",
+        "plugged in: {device}",
+        "A smart card reader, security token or TPM has appeared. Identities that wait for their token are tried at "
+        "once.",
+        "Nothing. If the token is still not found, run 'enrollctl token list'.",
+    ),
+    Event.TOKEN_GONE: EventRule(
+        "7ff284dabfc84ebdbc6c2d4c5cc8a8e7",
+        Priority.WARNING,
+        "A device that may hold keys was pulled out",
+        "pulled out: {device}",
+        "A smart card reader, security token or TPM is gone. Nothing is lost, but keys on it cannot be used meanwhile, "
+        "by the IKE daemon either.",
+        "Plug it in again.",
     ),
     Event.STARTED: EventRule(
         "e5fd507fd51f4fedafd4f1b9a57d3ca0",

@@ -14,6 +14,7 @@ from agent.supervisor.configuration import Configuration, Reading
 from agent.supervisor.keeper import Keeper
 from agent.supervisor.loop import Loop
 from agent.supervisor.notify import Notifier
+from agent.supervisor.plugging import Plugging
 from agent.supervisor.signals import caught
 from agent.supervisor.staff import Staff
 from agent.supervisor.summary import summary
@@ -45,6 +46,7 @@ class Daemon:
         self.teller = Teller()
         self.staff = Staff(self.loop)
         self.keeper = Keeper(self.loop, self.calendar, self.teller, self.staff)
+        self.plugging = Plugging(self.loop, self.keeper, self.teller)
         self._clock_file: ClockFile | None = None
         self._alive_at = 0.0
 
@@ -118,6 +120,7 @@ class Daemon:
         self.calendar.last_good = clock_file.last_good
         self.staff.address_space = configuration.common.daemon.worker_memory * _MEBIBYTE
         self.keeper.take(configuration)
+        self.plugging.take(tokens=bool(configuration.common.tokens))
         self.teller.tell(Event.RELOADED if self._started else Event.READY, identities=_counted(configuration))
         self._started = True
         self.notifier.ready(self._status())
