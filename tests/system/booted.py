@@ -42,7 +42,7 @@ def tree() -> Path:
     release = Path("/etc/os-release").read_bytes()
     with _cached("tree", [_RECIPE.read_bytes(), release], keep=2) as (place, new):
         if new:
-            subprocess.run([_RECIPE, place], check=True, capture_output=True, timeout=600)
+            _make(_RECIPE, place)
     return place
 
 
@@ -50,9 +50,14 @@ def package() -> Path:
     """Return the Debian package of the sources as they are, built if they have changed."""
     with _cached("package", _sources(), keep=2) as (place, new):
         if new:
-            subprocess.run([ROOT / "packaging/build-deb", place], check=True, capture_output=True, timeout=600)
+            _make(ROOT / "packaging/build-deb", place)
     (found,) = place.glob("*.deb")
     return found
+
+
+def _make(script: Path, place: Path) -> None:
+    done = subprocess.run([script, place], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _sources() -> Iterator[bytes]:

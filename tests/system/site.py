@@ -17,6 +17,8 @@ Description=Lab CA of the tests
 [Service]
 ExecStart=enrollctl lab-ca --directory /srv/ca --secret enb-4711={secret} {options}
 Restart=always
+[Install]
+WantedBy=multi-user.target
 """
 _DROP_IN: Final = """\
 [Service]

@@ -40,6 +40,8 @@ class End:
     effects: int
     verdict: str = ""
     text: str = ""
+    effect: str = ""
+    """Before what it died, as ``replace snapshot.json``."""
 
 
 class Mortality:
@@ -79,21 +81,39 @@ def mortality() -> Iterator[Mortality]:
             process.stdin.close()
 
 
-def _watch(effects: list[str], count: Iterator[int], dies_at: int) -> None:
+def _watch(effects: list[str], count: Iterator[int], dies_at: int, report: int) -> None:
     # Nobody cuts the power here, and real disks are slow.
     setattr(os, "fsync", lambda _: None)  # noqa: B010 - as below
     for name in effects:
         owner: Any = socket.socket if name in IN_THE_NETWORK else os
-        setattr(owner, name, _watched(getattr(owner, name), count, dies_at))
+        setattr(owner, name, _watched(name, getattr(owner, name), count, dies_at, report))
 
 
-def _watched(effect: Callable[..., Any], count: Iterator[int], dies_at: int) -> Callable[..., Any]:
+def _watched(
+    name: str, effect: Callable[..., Any], count: Iterator[int], dies_at: int, report: int
+) -> Callable[..., Any]:
     def watched(*arguments: Any, **options: Any) -> Any:
         if next(count) == dies_at:
+            end = {"died": True, "effects": dies_at, "effect": _described(name, arguments)}
+            os.write(report, json.dumps(end).encode())
             os.kill(os.getpid(), signal.SIGKILL)
         return effect(*arguments, **options)
 
     return watched
+
+
+def _described(effect: str, arguments: tuple[Any, ...]) -> str:
+    """Name an effect and the file it changes; descriptors are followed to their files."""
+    if effect in IN_THE_NETWORK:
+        return effect.removesuffix("_into")
+    last = arguments[1] if effect in _TWO else arguments[0]
+    path = Path(f"/proc/self/fd/{last}").readlink() if isinstance(last, int) else Path(os.fsdecode(last))
+    name = "a temporary file" if path.suffix == ".tmp" or path.name.startswith(".") else path.name
+    return f"{effect} {name}"
+
+
+_TWO: Final = frozenset({"replace", "rename", "link", "symlink"})
+"""They make what their second argument names."""
 
 
 def _live(document: dict[str, Any], report: int) -> None:
@@ -101,7 +121,7 @@ def _live(document: dict[str, Any], report: int) -> None:
     count = itertools.count(1)
     told = os.open(document["told"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     environment = Environment(sleep=lambda _: None)  # it is always time to ask again
-    _watch(document["effects"], count, document["dies_at"])
+    _watch(document["effects"], count, document["dies_at"], report)
     job = structure.from_json(Job, document["job"])
     outcome = perform(job, document["secret"].encode(), Reporter(told, {}), environment)
     end = {"died": False, "effects": next(count) - 1, "verdict": outcome.verdict.value, "text": outcome.text}

@@ -28,8 +28,10 @@ from agent.labca import LabCa, LabCaSettings, running
 from agent.labca.records import CertificateStatus
 from agent.store.generations import Generation, IdentityStore
 from tests import station
+from tests.unit.worker import reliability
 from tests.unit.worker.desk import SECRET, desk_at
 from tests.unit.worker.mortal import EVERY, VISIBLE, End, Mortality, mortality
+from tests.unit.worker.reliability import Tale, tale
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,10 @@ class Device:
     @property
     def told(self) -> Path:
         return self.job.state_directory.with_suffix(".told")
+
+    def told_lines(self) -> list[dict[str, Any]]:
+        """What every worker of this device reported, in order."""
+        return [json.loads(line)["progress"] for line in self.told.read_text().splitlines()]
 
     @property
     def transactions(self) -> set[str]:
@@ -104,6 +110,7 @@ class Graveyard:
         self._undertaker = undertaker
         self._first = desk_at(ca, directory / "root.pem", place / "template").job
         self.devices: list[tuple[Device, End]] = []
+        self.tales: list[Tale] = []
 
     def device(self, name: str) -> Device:
         """Return a new device: one that has what the template has."""
@@ -126,7 +133,9 @@ class Graveyard:
                 return number - 1
             now = device.store.current
             assert before is None or now is not None
+            until_then = device.told_lines()
             device.finish(action, before)
+            self.tales.append(tale(end, until_then, device.told_lines()[len(until_then) :]))
         raise AssertionError("it never ends")
 
     def check(self) -> dict[int, list[CertificateStatus]]:
@@ -146,7 +155,7 @@ class Graveyard:
 
 
 def die_everywhere(
-    tmp_path: Path, undertaker: Mortality, action: Action, effects: tuple[str, ...], **settings: Any
+    tmp_path: Path, undertaker: Mortality, action: Action, effects: tuple[str, ...], tales: list[Tale], **settings: Any
 ) -> dict[int, list[CertificateStatus]]:
     """Return, for a death at each effect, what the CA thinks at the end of the certificates it issued."""
     ca = serve(tmp_path / "ca", **settings)
@@ -156,6 +165,7 @@ def die_everywhere(
             yard.enroll_template()
         assert yard.bury(action, effects) > 20
         found = yard.check()
+        tales += yard.tales
     ca.close()
     return found
 
@@ -165,15 +175,18 @@ def test_a_request_under_consideration_survives_kill_at_every_effect_with_one_ce
     tmp_path: Path, undertaker: Mortality, action: Action, effects: tuple[str, ...]
 ) -> None:
     """Whatever was lost, even the certificate itself on its way here: the same transaction brings it again."""
-    found = die_everywhere(tmp_path, undertaker, action, effects, polls=1)
+    tales: list[Tale] = []
+    found = die_everywhere(tmp_path, undertaker, action, effects, tales, polls=1)
     assert set(map(tuple, found.values())) == {(CertificateStatus.CONFIRMED,)}
+    shown = reliability.table(tales)
+    assert shown in reliability.DOCUMENT.read_text(), "write it anew: python -m tests.unit.worker.reliability"
 
 
 def test_a_request_that_is_answered_at_once_survives_kill_at_every_effect(
     tmp_path: Path, undertaker: Mortality
 ) -> None:
     """A lost answer to the request itself cannot come again: then the first certificate lapses unconfirmed."""
-    found = die_everywhere(tmp_path, undertaker, Action.ENROLL, VISIBLE)
+    found = die_everywhere(tmp_path, undertaker, Action.ENROLL, VISIBLE, [])
     once, twice = [CertificateStatus.CONFIRMED], [CertificateStatus.ISSUED, CertificateStatus.CONFIRMED]
     lost = [effect for effect, statuses in found.items() if statuses == twice]
     assert all(statuses in (once, twice) for statuses in found.values())
