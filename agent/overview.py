@@ -63,6 +63,8 @@ class Overview:
     situation: str | None = None
     """The ``state`` that the history knows, and ``since`` when."""
     since: str | None = None
+    last_success: str | None = None
+    """When a certificate was installed last."""
     attempts: int = 0
     """How many failed one after another."""
     last_error: str | None = None
@@ -167,6 +169,7 @@ def renewal_plan(
 
 def _take_history(history: IdentityState, facts: dict[str, Any]) -> None:
     facts["attempts"] = history.attempts
+    facts["last_success"] = history.last_success.isoformat() if history.last_success else None
     facts["situation"] = history.situation
     facts["since"] = history.since.isoformat() if history.since else None
     facts["next_action"] = history.next_action

@@ -648,6 +648,12 @@ class IdentitySettings:
     )
     key: KeySettings = setting("its key pair", factory=KeySettings)
     bootstrap: BootstrapSettings = setting("how the first certificate is authenticated")
+    recovery: BootstrapSettings | None = setting(
+        "how to come back after the certificate has expired or was damaged, when no CA renews it; without this key as "
+        "the first time, which a one-time secret that is spent does not allow",
+        default=None,
+        example={"vendor-certificate": {"certificate": "vendor.pem", "key": "vendor.key"}},
+    )
     request: RequestType = setting("message for the first certificate", default=RequestType.IR)
     renewal: RenewalSettings = setting("when and how it is renewed", factory=RenewalSettings)
     deploy: tuple[DeployTarget, ...] = setting("who gets the credential, in this order", default=())
@@ -676,6 +682,11 @@ class DaemonSettings:
     """How the daemon works."""
 
     workers: int = setting("how many jobs run at a time", default=2, bounds=(1, 64))
+    metrics: Path | None = setting(
+        "where to write figures for Prometheus, as a file for node_exporter's textfile collector",
+        default=None,
+        example="/var/lib/prometheus/node-exporter/enrolld.prom",
+    )
     worker_memory: int = setting(
         "MiB of memory that one job may address; one that wants more fails alone", default=1024, bounds=(256, 65_536)
     )

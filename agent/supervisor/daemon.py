@@ -9,8 +9,10 @@ from typing import IO, TYPE_CHECKING, Final
 from agent.errors import AgentError, ConfigurationError
 from agent.events import Event
 from agent.policy.clock import SLICE, ClockState
+from agent.supervisor import metrics
 from agent.supervisor.clocks import Calendar, ClockFile
 from agent.supervisor.configuration import Configuration, Reading
+from agent.supervisor.control import Control
 from agent.supervisor.keeper import Keeper
 from agent.supervisor.loop import Loop
 from agent.supervisor.notify import Notifier
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _SIGNAL_OCTETS: Final = 64
 _MEBIBYTE: Final = 1 << 20
+_METRICS_DELAY: Final = 2.0
+"""Seconds that changes are gathered before the file of figures is written."""
 
 
 class Daemon:
@@ -49,6 +53,8 @@ class Daemon:
         self.plugging = Plugging(self.loop, self.keeper, self.teller)
         self._clock_file: ClockFile | None = None
         self._alive_at = 0.0
+        self._control: Control | None = None
+        self._metrics_again = False
 
     def run(self) -> int:
         """Return 0 after SIGTERM or SIGINT, 2 for a configuration that cannot be used at the start."""
@@ -59,6 +65,8 @@ class Daemon:
             self.loop.run()
         if self._started:
             self.teller.tell(Event.ENDING)
+        if self._control is not None:
+            self._control.close()
         self.loop.close()
         return self._code
 
@@ -121,9 +129,32 @@ class Daemon:
         self.staff.address_space = configuration.common.daemon.worker_memory * _MEBIBYTE
         self.keeper.take(configuration)
         self.plugging.take(tokens=bool(configuration.common.tokens))
+        self._open_control(configuration.common.runtime_directory)
         self.teller.tell(Event.RELOADED if self._started else Event.READY, identities=_counted(configuration))
         self._started = True
         self.notifier.ready(self._status())
+
+    def _open_control(self, directory: Path) -> None:
+        """Listen for commands; the certificates are looked after all the same where that cannot be done."""
+        if self._control is not None:
+            return
+        try:
+            self._control = Control(self.loop, self.keeper, self.teller, directory, self.reload)
+        except OSError as error:
+            remedy = f"See that {directory} is there and ours, and that no other enrolld runs; then restart."
+            note = f"there is no control socket in {directory}: {error.strerror or error}"
+            self.teller.tell(Event.NOTE, {"REMEDY": remedy}, note=note)
+
+    def _write_metrics(self) -> None:
+        """Write the figures, and look again a while later: a burst of changes is one write."""
+        self._metrics_again = False
+        path = self.keeper.configuration.common.daemon.metrics
+        if path is None:
+            return
+        try:
+            metrics.write(path, metrics.text(self.keeper.look_at_all()))
+        except AgentError as error:
+            self.teller.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the figures are not up to date: {error}")
 
     def _refuse(self, error: AgentError) -> None:
         mistakes = getattr(error, "mistakes", ())
@@ -152,6 +183,9 @@ class Daemon:
         if self.keeper.changed:
             self.keeper.changed = False
             self.notifier.status(self._status())
+            if not self._metrics_again and self.keeper.configuration.common.daemon.metrics is not None:
+                self._metrics_again = True
+                self.loop.after(_METRICS_DELAY, self._write_metrics)
         interval = self.notifier.watchdog_interval
         if interval is not None and self.loop.now() >= self._alive_at:
             self._alive_at = self.loop.now() + interval / 2

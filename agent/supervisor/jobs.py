@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import units
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from agent.settings import AuthoritySettings, DirectoryTarget, IdentitySettings, Settings, TokenSettings
 
 _REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW, Action.TEMPLATE})
+_LOST: Final = frozenset({"expired", "damaged"})
+"""States in which there was a certificate, and the way of the first one may be spent."""
 _SLACK: Final = 120.0
 """Seconds for keys, disks and tokens on a slow machine."""
 _EXCHANGES: Final = 4
@@ -33,6 +36,8 @@ _SCHEME: Final = "pkcs11:"
 def job_for(settings: Settings, name: str, action: Action, **details: Any) -> Job:
     """Return the job ``action`` for the identity ``name``; ``details`` are further fields of :class:`Job`."""
     identity = settings.identities[name]
+    if identity.recovery is not None and look(settings.state_directory, name).state in _LOST:
+        identity = replace(identity, bootstrap=identity.recovery)
     return Job(
         action=action,
         name=name,

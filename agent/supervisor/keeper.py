@@ -18,15 +18,16 @@ from agent.errors import AgentError, PinError, SecretError
 from agent.events import Event
 from agent.overview import Overview, look
 from agent.policy import clock
+from agent.policy.renewal import CertificateState
 from agent.supervisor import schedule
 from agent.supervisor.history import note_failure, note_plan, note_situation
 from agent.supervisor.jobs import demand_state_directory, deployment_work, job_for, longest_work
 from agent.supervisor.schedule import RETRY
 from agent.supervisor.secrets import Secrets, gather
-from agent.supervisor.words import span_words, step_words
+from agent.supervisor.words import span_words, step_words, way_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from agent.supervisor.clocks import Calendar
     from agent.supervisor.configuration import Configuration
@@ -42,6 +43,8 @@ _AFTER_DEFECT: Final = 3600.0
 _SECRETS: Final = frozenset({Verdict.NEEDS_SECRET, Verdict.NEEDS_PIN})
 _RECORDED_HERE: Final = frozenset({Verdict.CRASHED, Verdict.TIMED_OUT})
 """Verdicts that the worker could not write into the history itself."""
+_FIRST: Final = (False, "")
+"""More urgent than anything that the schedule says."""
 _EVENTS: Final = {Verdict.CRASHED: Event.WORKER_DIED, Verdict.TIMED_OUT: Event.WORKER_HUNG}
 _REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW})
 """Jobs whose history is the identity's; the others have a plan of their own, which the worker writes."""
@@ -64,6 +67,10 @@ class Kept:
     """By kind of job (:func:`_kind`), the moment of the loop's clock before which there is none."""
     by_person: bool = False
     """Whether it waits for a person."""
+    ordered: bool = False
+    """Whether a person asked for the job that waits for a worker."""
+    again: bool = False
+    """Whether he wants it although the certificate is good."""
     refused: int | None = None
     """What the secrets hashed to that were refused: they are not tried again before they change."""
     trouble: str = ""
@@ -134,6 +141,19 @@ class Keeper:
         for name in self.configuration.identities:
             self.wake(name)
 
+    def order(self, name: str, action: Action, *, again: bool) -> None:
+        """Do ``action`` now, because a person said so; if a job of ``name`` runs, that one is it."""
+        kept = self.identities[name]
+        if kept.work is not None or self._stopping:
+            return
+        if kept.timer is not None:
+            kept.timer.cancel()
+        kept.held.clear()
+        kept.refused = None
+        kept.ordered, kept.again = True, again
+        self._waiting[name] = _FIRST, action
+        self._fill()
+
     def clock_stepped(self, steps: tuple[clock.Step, ...]) -> None:
         """The clock was set, or the machine slept: every date is compared anew."""
         self._teller.tell(Event.CLOCK_STEPPED, how=step_words(steps))
@@ -146,6 +166,12 @@ class Keeper:
         for kept in self.identities.values():
             if kept.work is not None:
                 kept.work.ask_to_end()
+
+    def look_at_all(self) -> Iterator[Overview]:
+        """Read every directory. Raise :class:`agent.errors.AgentError` when one cannot be read."""
+        for name in self.configuration.identities:
+            settings = self.configuration.settings_of(name)
+            yield look(settings.state_directory, name, settings.identities[name], now=self._calendar.now())
 
     @property
     def running(self) -> int:
@@ -183,7 +209,8 @@ class Keeper:
     def _decide(self, kept: Kept, waited_for: Action | None) -> None:
         seen, now = self._look(kept)
         following = schedule.decide(seen, now, may_deploy=self._held(kept, Action.DEPLOY) <= 0)
-        note_situation(self.configuration.common.state_directory, seen, now)
+        if note_situation(self.configuration.common.state_directory, seen, now):
+            self._warn(seen, now)
         if following.action is None:
             self._wait(kept, following.wait, None, seen)
             return
@@ -197,6 +224,25 @@ class Keeper:
             return
         self._waiting[kept.name] = schedule.urgency(seen), following.action
         self._fill()
+
+    def _warn(self, seen: Overview, now: datetime) -> None:
+        """Say once, early and apart from the renewal, that the certificate ends or has ended."""
+        if seen.state not in {CertificateState.EXPIRING, CertificateState.EXPIRED} or seen.not_after is None:
+            return
+        settings = self.configuration.settings_of(seen.name)
+        ends = datetime.fromisoformat(seen.not_after)
+        fields = {
+            "IDENTITY": seen.name,
+            "AUTHORITY": settings.identities[seen.name].authority,
+            "CERTIFICATE_SERIAL": seen.serial or "",
+            "CERTIFICATE_NOT_AFTER": seen.not_after,
+        }
+        words = {"not_after": f"{ends:%Y-%m-%d %H:%M} UTC"}
+        if seen.state == CertificateState.EXPIRING:
+            self._teller.tell(Event.EXPIRING, fields, left=span_words((ends - now).total_seconds()), **words)
+            return
+        way_back, remedy = way_out(settings.identities[seen.name])
+        self._teller.tell(Event.EXPIRED, fields | {"REMEDY": remedy}, way_back=way_back, **words)
 
     def _held(self, kept: Kept, action: Action) -> float:
         """Return the seconds for which a job of this kind is held back."""
@@ -255,10 +301,11 @@ class Keeper:
 
     def _start(self, kept: Kept, action: Action) -> None:
         settings = self.configuration.settings_of(kept.name)
-        job = job_for(settings, kept.name, action, again=not kept.usable)
+        job = job_for(settings, kept.name, action, again=kept.again if kept.ordered else not kept.usable)
         if any(one.work is not None and one.work.tokens & job.tokens.keys() for one in self.identities.values()):
             return  # it stays in the queue: one job at a time on a token
         del self._waiting[kept.name]
+        kept.ordered = kept.again = False
         try:
             secrets = gather(job, ask=None)
         except SecretError as error:
@@ -316,6 +363,7 @@ class Keeper:
             self._teller.tell(Event.ORPHAN, _fields(job), holder=outcome.text)
         seen = look(directory, kept.name, job.identity, now=now)
         kept.state, kept.not_after, kept.usable = seen.state, seen.not_after, seen.usable
+        note_situation(directory, seen, now)
         kept.by_person = rule.by_person
         wait = schedule.pause(seen, outcome.verdict, now, uniform=self._uniform(), asked=outcome.retry_after)
         kept.held[_kind(job.action)] = self._loop.now() + (wait if rule.waits else 0.0)
@@ -343,15 +391,24 @@ class Keeper:
 
     def _report_trouble(self, kept: Kept, error: AgentError) -> None:
         """Tell once that the disk does not let us."""
-        self._waiting.pop(kept.name, None)
+        self._give_up_order(kept, error)
         if kept.trouble != str(error):
             kept.trouble = str(error)
             kept.state = "unreadable"
             self.changed = True
             self._teller.tell(Event.STATE_TROUBLE, {"IDENTITY": kept.name, "REMEDY": error.remedy}, reason=str(error))
 
-    def _report_defect(self, kept: Kept, error: Exception) -> None:
+    def _give_up_order(self, kept: Kept, error: Exception) -> None:
+        """Tell whoever asked for a job that it cannot even begin."""
         self._waiting.pop(kept.name, None)
+        if kept.ordered:
+            kept.ordered = kept.again = False
+            outcome = Outcome(verdict=Verdict.FAILED, text=str(error), remedy=getattr(error, "remedy", "Report it."))
+            for call in self.on_settled:
+                call(kept.name, outcome)
+
+    def _report_defect(self, kept: Kept, error: Exception) -> None:
+        self._give_up_order(kept, error)
         traceback.print_exc()
         self._teller.tell(Event.DEFECT, {"IDENTITY": kept.name}, reason=f"{type(error).__name__}: {error}")
         kept.state = "defect"

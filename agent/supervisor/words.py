@@ -10,6 +10,8 @@ from agent.policy.clock import Step, StepKind
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agent.settings import IdentitySettings
+
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
@@ -42,3 +44,16 @@ _STEPS: Final = {
 def step_words(steps: Iterable[Step]) -> str:
     """Return what happened to the clock, in one sentence."""
     return ", and ".join(_STEPS[one.kind].format(span_words(one.amount)) for one in steps)
+
+
+def way_out(identity: IdentitySettings) -> tuple[str, str]:
+    """Return how an expired certificate is replaced, and what a person has to do for it."""
+    bootstrap = identity.recovery or identity.bootstrap
+    if bootstrap.vendor_certificate is not None:
+        return (
+            "enrolling again with the vendor's certificate",
+            "Nothing, if that succeeds; otherwise ask the operator for a new one-time secret.",
+        )
+    reference = bootstrap.shared_secret.reference if bootstrap.shared_secret else ""
+    remedy = f"Ask the operator for a new one-time secret for {reference}, and put it where the configuration says."
+    return "a fresh one-time secret is needed", remedy
