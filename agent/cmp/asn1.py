@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pyasn1.codec.ber import encoder as ber
 from pyasn1.codec.der import decoder, encoder
 from pyasn1.error import PyAsn1Error
 from pyasn1.type import namedtype, tag, tagmap, univ
@@ -409,7 +410,7 @@ def decode(octets: bytes, schema: Any) -> Any:
     """
     try:
         value, rest = decoder.decode(octets, asn1Spec=schema)
-        understood = encoder.encode(value)
+        understood = _ENCODE(value)
     except (PyAsn1Error, ValueError, IndexError, OverflowError) as error:  # its text is for readers of pyasn1
         raise der.malformed(f"it does not fit {type(schema).__name__}") from error
     if rest:
@@ -419,6 +420,25 @@ def decode(octets: bytes, schema: Any) -> Any:
     return value
 
 
+class _Integers(ber.IntegerEncoder):
+    """INTEGER as DER has it: the library puts an octet too many before -128, -32768 and so on."""
+
+    def encodeValue(self, value: Any, *_: Any, **__: Any) -> tuple[bytes, bool, bool]:  # noqa: N802 - its name there
+        return der.integer_contents(int(value)), False, True
+
+
+class _Items(encoder.SingleItemEncoder):
+    TAG_MAP: Final = encoder.TAG_MAP | {univ.Integer.tagSet: _Integers()}
+    TYPE_MAP: Final = encoder.TYPE_MAP | {univ.Integer.typeId: _Integers()}
+
+
+class _Encoder(encoder.Encoder):
+    SINGLE_ITEM_ENCODER = _Items
+
+
+_ENCODE: Final = _Encoder()
+
+
 def encode(value: Any) -> bytes:
     """Encode a schema object as DER.
 
@@ -426,7 +446,7 @@ def encode(value: Any) -> bytes:
         LocalError: when a part is missing or of the wrong type.
     """
     try:
-        octets: bytes = encoder.encode(value)
+        octets: bytes = _ENCODE(value)
     except (PyAsn1Error, ValueError) as error:
         raise LocalError(
             f"a {type(value).__name__} cannot be built ({clean_text(str(error), 120)})",

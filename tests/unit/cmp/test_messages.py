@@ -41,6 +41,12 @@ def rebuilt(message: Message) -> bytes:
     return build(message.header, message.body(), protect=protect, extra_certs=message.extra_certs)
 
 
+@pytest.mark.parametrize("number", [-32769, -32768, -129, -128, -1, 0, 127, 128, 32768])
+def test_numbers_at_the_edge_of_an_octet_are_written_as_der_has_them(number: int) -> None:
+    header = Header(pvno=number, sender=NULL_DN, recipient=NULL_DN)
+    assert parse(build(header, PkiConf())).header.pvno == number
+
+
 @settings(max_examples=150)
 @given(
     strategies.headers, strategies.all_bodies, st.none() | strategies.octets, st.lists(strategies.sequences, max_size=3)
