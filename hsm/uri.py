@@ -38,7 +38,8 @@ class KeyUri:
 
     def __str__(self) -> str:
         """Write the URI; :func:`parse` reads it back."""
-        parts = [f"{name}={_text(value)}" for name, value in (("token", self.token), ("serial", self.serial)) if value]
+        named = (("token", self.token), ("serial", self.serial))
+        parts = [f"{name}={_text(value)}" for name, value in named if value is not None]
         if self.id is not None:
             parts.append("id=" + "".join(f"%{octet:02X}" for octet in self.id))
         if self.object is not None:

@@ -93,7 +93,7 @@ CHAPTERS: Final = (
                     *at("worker/test_enrollment", "an_answer_that_is_no_good_leaves_the_credential_in_use_as_it_was"),
                     *at(
                         "worker/test_enrollment",
-                        "a_certificate_whose_confirmation_fails_again_does_not_replace_a_valid_one",
+                        "an_unproven_answer_to_the_confirmation_neither_replaces_a_valid_certificate_nor_ends_its_renewal",
                     ),
                 ),
             ),
