@@ -1,0 +1,316 @@
+"""The threat model as data: each claim with the tests that show it. docs/security.md is written from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tests.conformance.table import at
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What holds, and pytest's node ids of what shows it."""
+
+    text: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """Somebody against us: what we assume he has, what holds against him, and what he gets all the same."""
+
+    title: str
+    has: str
+    claims: tuple[Claim, ...]
+    gets: str
+
+
+def _file(path: str, *tests: str) -> tuple[str, ...]:
+    return tuple(f"tests/{path}.py::test_{one}" for one in tests)
+
+
+ON_THE_PATH: Final = Attacker(
+    "On the path to the CA",
+    "He reads, drops, delays, changes and invents every octet between the device and the CA, DNS and HTTP proxies "
+    "included. CMP is protected in itself: http is as good as https here.",
+    (
+        Claim(
+            "He cannot make the device accept an answer: protection is verified over the octets received, before the "
+            "body is looked at, and by nobody but the CA or whoever it authorised.",
+            at(
+                "cmp/test_answer_checks",
+                "check_7_a_mac_with_another_secret_is_refused",
+                "check_8_a_signer_under_another_root_is_refused",
+                "check_6_a_signed_answer_to_a_mac_is_refused",
+            )
+            + at("cmp/test_pitfalls", "pitfall_5_a_pkiconf_without_good_protection_confirms_nothing"),
+        ),
+        Claim(
+            "He cannot replay: another transaction's answer, an earlier one of the same, one without our nonce.",
+            at(
+                "cmp/test_answer_checks",
+                "check_4_the_same_kind_of_answer_from_another_transaction_is_refused",
+                "check_9_an_answer_without_recip_nonce_is_refused",
+                "check_9_the_first_waiting_replayed_to_a_poll_is_refused",
+            ),
+        ),
+        Claim(
+            "What he claims without proof is shown as unproven and decides nothing: no request ends, no certificate in "
+            "use is touched, and nobody is sent for another secret once the CA took ours.",
+            at("cmp/test_answer_checks", "check_6_an_unprotected_error_is_shown_as_unproven_and_changes_nothing")
+            + at(
+                "worker/test_enrollment",
+                "an_unproven_answer_to_the_confirmation_neither_replaces_a_valid_certificate_nor_ends_its_renewal",
+                "a_bad_answer_in_the_middle_does_not_call_for_another_secret",
+            ),
+        ),
+        Claim(
+            "He cannot plant a root: anchors are configured, by choice learned from the first MAC-protected answer, "
+            "and later only if a trusted root vouches for them.",
+            at("cmp/test_trust", "a_root_sent_along_is_never_an_anchor")
+            + at(
+                "cmp/test_pitfalls",
+                "pitfall_3_roots_in_a_mac_protected_answer_are_trusted_only_if_that_is_wanted",
+                "pitfall_3_a_key_update_teaches_no_anchors",
+            )
+            + at("worker/test_refreshing", "a_new_root_of_a_stranger_is_refused_and_nothing_changes"),
+        ),
+        Claim(
+            "He cannot exhaust the device: size, depth, iterations, headers and time are bounded before anything is "
+            "parsed or computed.",
+            at("cmp/test_der", "caps_are_exact")
+            + at("cmp/test_messages", "a_hostile_message_costs_little_time_and_memory")
+            + at(
+                "cmp/test_pitfalls", "pitfall_14_an_iteration_count_out_of_bounds_is_refused_before_anything_is_hashed"
+            )
+            + at("net/test_answers", "a_length_beyond_the_cap_is_refused"),
+        ),
+        Claim(
+            "He cannot lead it elsewhere: redirects are not followed, and no environment variable names a proxy.",
+            at("net/test_http", "a_redirect_is_named_and_never_followed")
+            + at("net/test_proxy", "the_environment_names_no_proxy"),
+        ),
+        Claim(
+            "He cannot write on a terminal or forge a line of the journal.",
+            at("net/test_text", "what_a_terminal_might_obey_is_escaped")
+            + at("net/test_http", "a_redirect_cannot_paint_on_the_terminal")
+            + at("cmp/test_trust", "names_from_a_certificate_cannot_forge_a_log_line"),
+        ),
+        Claim(
+            "However he disturbs a request, no certificate is lost or doubled, and the one in use stays "
+            "([faults.md](faults.md)).",
+            _file("faults/test_matrix", "no_certificate_was_lost_or_is_in_force_twice"),
+        ),
+        Claim(
+            "Where https is configured it is TLS 1.2 or newer with the configured anchors alone.",
+            at(
+                "net/test_tls",
+                "nothing_older_than_tls_1_2_is_offered",
+                "a_certificate_for_another_name_is_refused",
+                "https_without_anchors_is_a_configuration_error",
+            ),
+        ),
+    ),
+    "He can stop every message, so no certificate comes while he does; the device tries again until he is gone. With "
+    "http he reads names and certificates, which are public. From a message protected by a shared secret he can try "
+    "guesses at leisure: a secret needs the strength of a key (`enrollctl lab-ca` makes such), not of a password.",
+)
+
+ANOTHER_USER: Final = Attacker(
+    "On the host, as another user",
+    "He has a shell, but is neither root, nor `enrolld`, nor in a group the site gave rights to.",
+    (
+        Claim(
+            "Keys, secrets and state are for their owner alone, whatever the umask; where others could write, nothing "
+            "is used.",
+            at("store/test_generations", "directories_and_files_are_for_their_owner_alone")
+            + at("store/test_generations", "a_state_directory_that_others_may_write_to_is_refused")
+            + at("hsm/test_keyfile", "a_new_file_is_for_its_owner_alone_whatever_the_umask_is")
+            + at("hsm/test_keyfile", "a_key_of_ours_that_others_may_reach_is_refused"),
+        ),
+        Claim(
+            "A secret in a file that everybody may read is refused; so is one written into the configuration.",
+            at("supervisor/test_secrets", "a_file_that_everybody_may_read_or_write_is_refused")
+            + at("test_config", "a_secret_in_clear_is_refused_and_not_repeated"),
+        ),
+        Claim(
+            "Secrets and PINs are in no argument, environment, output or log: they travel by inherited pipes.",
+            at(
+                "supervisor/test_children",
+                "the_secret_comes_by_a_descriptor_that_the_job_names",
+                "each_pin_comes_by_a_descriptor_under_the_name_of_its_token",
+                "no_descriptor_but_the_named_ones_reaches_the_worker",
+            )
+            + at(
+                "cli/test_secrecy",
+                "an_enrollment_shows_neither_secret_nor_key",
+                "a_refused_secret_is_not_repeated",
+                "a_defect_shows_no_secret",
+            ),
+        ),
+        Claim(
+            "Links planted in a directory lead nowhere.",
+            at(
+                "store/test_atomic",
+                "a_link_in_the_place_of_a_file_is_replaced_and_not_followed",
+                "reading_neither_follows_links_nor_waits_for_a_pipe",
+            )
+            + at("store/test_locking", "a_link_is_not_followed"),
+        ),
+        Claim(
+            "A worker that crashes leaves no core file with keys in it.",
+            _file("security/test_security", "a_worker_leaves_no_core_file"),
+        ),
+    ),
+    "He sees that enrolld runs, and what certificates say. Root and whoever is `enrolld` have everything.",
+)
+
+STOLEN: Final = Attacker(
+    "With the stolen box",
+    "He has the whole device, its disk, and any amount of time.",
+    (
+        Claim(
+            "A key on a token is made there and does not leave it, not even on deployment.",
+            at("deploy/test_directory", "the_key_of_a_token_does_not_become_a_file"),
+        ),
+        Claim(
+            "A wrong PIN is tried once, so the token is not locked by us, and none of it is kept but one octet.",
+            _file(
+                "hsm/test_store",
+                "a_wrong_pin_reaches_the_token_once_however_often_it_is_asked",
+                "of_a_refused_pin_one_octet_is_kept",
+            ),
+        ),
+        Claim(
+            "The one-time secret is in no file that enrolld writes: neither in an open request nor in a credential.",
+            at("cmp/test_memory", "a_snapshot_has_no_field_for_secrets")
+            + at("cmp/test_pitfalls", "pitfall_23_neither_secret_nor_private_key_is_in_anything_that_is_written"),
+        ),
+        Claim(
+            "Once the operator revoked the certificate it renews nothing, and who learns of it leaves it alone.",
+            _file("interop/test_bouncycastle", "a_revoked_certificate_renews_nothing")
+            + at("worker/test_crls", "our_own_certificate_found_revoked_is_marked_told_and_left_alone"),
+        ),
+    ),
+    "With a key in software he has the key: he is this device until the operator revokes its certificate, and can "
+    "renew it until then. Revoke at once ([operations.md](operations.md)); keep keys on a token or encrypt the disk.",
+)
+
+NEIGHBOUR: Final = Attacker(
+    "Holding another site's certificate",
+    "He has a genuine key and certificate under the same operator's root.",
+    (
+        Claim(
+            "He cannot pose as the CA: a certificate under the root does not make an authority.",
+            at(
+                "cmp/test_answer_checks",
+                "check_8_another_base_station_of_the_same_operator_is_refused",
+                "check_8_a_signer_certified_by_another_device_is_refused",
+            )
+            + _file(
+                "interop/test_openssl_server",
+                "a_neighbour_with_a_certificate_under_the_same_root_may_not_answer",
+            ),
+        ),
+        Claim(
+            "Nor can another RA of the operator, where a sender or a key is pinned.",
+            at("cmp/test_trust", "where_a_sender_is_configured_another_ra_may_not_answer")
+            + at("worker/test_first_trust", "a_pin_of_another_key_keeps_even_an_ra_of_the_operator_out"),
+        ),
+        Claim(
+            "He cannot make the device install a certificate for his key, for other names, or issued by him.",
+            at(
+                "cmp/test_certificate_checks",
+                "check_14_a_certificate_for_another_key_is_refused_by_certconf",
+                "check_18_a_certificate_issued_by_another_device_is_refused_by_certconf",
+            )
+            + at("cmp/test_acceptance", "another_subject_is_rejected_with_both_names"),
+        ),
+        Claim(
+            "A revoked RA or issuing CA is not believed, and a forged CRL is not either.",
+            at(
+                "worker/test_crls",
+                "answers_of_a_revoked_ra_are_refused",
+                "an_issuing_ca_that_the_root_revoked_is_refused",
+                "a_forged_crl_marks_nothing",
+            ),
+        ),
+    ),
+    "He can talk to the gateway as the site he is. What he may reach there is the operator's to decide.",
+)
+
+A_BUNDLE: Final = Attacker(
+    "Reading a support bundle, or holding a stick",
+    "He gets what a technician sends away or brings along.",
+    (
+        Claim(
+            "A bundle holds neither secrets nor keys, nor a MAC from which a secret could be guessed.",
+            at(
+                "cli/test_capture",
+                "secrets_planted_everywhere_are_nowhere_in_the_bundle",
+                "no_message_in_the_bundle_lets_a_secret_be_guessed",
+            )
+            + at("cmp/test_redaction", "the_mac_goes_and_everything_else_stays"),
+        ),
+        Claim(
+            "A sealed stick opens with its secret only, and is of no use at another device.",
+            at("cli/test_turn_up", "a_sealed_file_opens_with_its_secret_only")
+            + at("cli/test_turn_up", "a_stick_for_another_device_is_refused"),
+        ),
+    ),
+    "Names, addresses, times and certificates are in a bundle: that is what it is for.",
+)
+
+PROCESSES: Final = (
+    Claim(
+        "The supervisor (`enrolld`) lives for years and loads no cryptography, no parser of ASN.1, no HTTP and no "
+        "vendor's library; it has no socket to a CA and no key.",
+        at("supervisor/test_lightness", "the_supervisor_loads_nothing_heavy")
+        + at("test_layout", "imports_point_down_only"),
+    ),
+    Claim(
+        "A worker lives for one job in a process of its own: it has the descriptors its job names, and no others.",
+        at("supervisor/test_children", "no_descriptor_but_the_named_ones_reaches_the_worker"),
+    ),
+    Claim(
+        "Under systemd both can reach hardly anything beyond the state directory and the network; every right that is "
+        "left is explained in the unit.",
+        at("test_systemd", "the_service_can_reach_hardly_anything")
+        + at("test_systemd", "every_right_that_is_left_is_explained"),
+    ),
+    Claim(
+        "A hook gets the documented environment, no shell, no descriptor of ours, and an end.",
+        at(
+            "deploy/test_hook",
+            "it_gets_the_documented_environment_and_nothing_else",
+            "it_inherits_no_descriptor_no_input_and_no_directory",
+            "there_is_no_shell",
+            "one_that_takes_too_long_is_ended_with_all_it_started",
+        ),
+    ),
+    Claim(
+        "Protocol and policies have no socket, file, clock, randomness or log of their own.",
+        at("test_layout", "imports_point_down_only")
+        + at("policy/test_purity", "a_policy_has_no_clock_no_randomness_and_no_files_of_its_own"),
+    ),
+)
+
+SUPPLY: Final = (
+    Claim(
+        "Everything that runs is pinned with the hash of each of its files, at the versions that are tested: "
+        "`pip install --require-hashes -r .ci/requirements.lock`.",
+        at("test_supply_chain", "everything_that_runs_is_locked_by_hash_at_the_version_that_is_tested"),
+    ),
+    Claim(
+        "`make sbom` writes what is in it, with licences and hashes (CycloneDX 1.6).",
+        at("test_supply_chain", "the_bill_of_materials_names_each_package_with_licence_and_hashes"),
+    ),
+    Claim(
+        "The same sources give the same wheel, octet by octet.",
+        at("test_supply_chain", "a_wheel_that_is_built_twice_has_the_same_octets"),
+    ),
+)
+
+ATTACKERS: Final = (ON_THE_PATH, ANOTHER_USER, STOLEN, NEIGHBOUR, A_BUNDLE)
+EVERY: Final = (*PROCESSES, *(claim for one in ATTACKERS for claim in one.claims), *SUPPLY)
