@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 TIME ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test check format fuzz bench simulation test-versions lock clean sbom
+.PHONY: help setup setup-test demo test check format fuzz bench simulation test-versions lock clean sbom soak
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test-versions: ## Test with Python 3.11, 3.12 and 3.13; PYTHONS="3.11 3.13" pick
 
 lock: ## Pin the newest versions of all packages in .ci/constraints.txt
 	@.ci/lock
+
+soak: setup-test ## Run enrolld for ten minutes with 50 identities, kills and faults; TIME=60 takes a minute
+	@$(BIN)/python -m tests.soak $(or $(TIME),600)
 
 sbom: setup ## Write the list of what enrolld brings along (CycloneDX) to dist/
 	@$(BIN)/python packaging/sbom.py

@@ -90,10 +90,10 @@ class Loop:
         self._ended = True
 
     def run(self) -> None:
-        """Wait and call until :meth:`end`."""
-        self._ended = False
+        """Wait and call until :meth:`end`, which may have been called before."""
         while not self._ended:
             self.turn()
+        self._ended = False
 
     def turn(self) -> None:
         """Wait once, and call everything whose time has come."""

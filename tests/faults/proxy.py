@@ -49,8 +49,9 @@ class Exchange:
 class Proxy:
     """Listens on loopback, on one port as long as it lives; ``handle`` is called for each exchange, in its thread."""
 
-    def __init__(self, upstream: Callable[[], str], handle: Callable[[Exchange], None]) -> None:
-        """Take a port; nobody is let in before :meth:`open`."""
+    def __init__(self, upstream: Callable[[], str], handle: Callable[[Exchange], None], *, most: int = _MOST) -> None:
+        """Take a port and let clients in, ``most`` connections in all."""
+        self._most = most
         self.tls: ssl.SSLContext | None = None
         self._upstream = upstream
         self._handle = handle
@@ -99,11 +100,12 @@ class Proxy:
 
     def _start(self, target: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads = [one for one in self._threads if one.is_alive()]
         self._threads.append(thread)
         thread.start()
 
     def _accept(self, listener: socket.socket) -> None:
-        while self.connections < _MOST:
+        while self.connections < self._most:
             try:
                 sock, _ = listener.accept()
             except OSError:

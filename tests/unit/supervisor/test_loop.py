@@ -85,3 +85,10 @@ def test_a_moment_that_is_added_meanwhile_waits_for_the_next_turn(loop: Loop) ->
     loop.after(0, again)
     loop.turn()
     assert told == ["again"]
+
+
+def test_a_loop_that_is_told_to_end_before_it_runs_does_not_wait(loop: Loop) -> None:
+    """A configuration whose reader died at once is refused before the loop runs: the daemon hung then."""
+    loop.end()
+    loop.run()
+    assert loop.turns == 0
