@@ -15,6 +15,8 @@
     │   ├── ServerBusy             503: the server says when to come again
     │   ├── NotCmp                 something answered, but not with CMP (HTML, empty, too large ...)
     │   └── NotFetched             a CRL could not be had from where its certificate says it is
+    ├── ControlError               the daemon is there, and does not do what it was asked for
+    │   └── NotPermitted           because of who asks
     └── DeployError                a consumer does not use the credential yet
         ├── ConsumerUnavailable    it cannot be asked: not running, not permitted
         ├── ConsumerUnproven       it has the credential, but nothing has shown that it works
@@ -43,6 +45,14 @@ class ConfigurationError(AgentError):
         """Keep the summary, and in ``mistakes`` one line per mistake: ``file:line: key: text (remedy)``."""
         super().__init__(what, remedy=remedy)
         self.mistakes = mistakes
+
+
+class ControlError(AgentError):
+    """The daemon listens on its control socket, and does not do what it was asked for."""
+
+
+class NotPermitted(ControlError):
+    """Whoever asks the daemon may not."""
 
 
 class StateError(AgentError):

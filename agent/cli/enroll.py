@@ -1,4 +1,4 @@
-"""``enrollctl enroll``: get a certificate now, in the foreground, in a worker of its own."""
+"""``enrollctl enroll``: get a certificate now."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(context: Context, name: str | None, *, again: bool, start_over: bool, wait: float, as_json: bool) -> int:
     """Get a certificate for the identity NAME, or go on with its open request.
+
+    Where enrolld runs it does the job, and its steps are shown; otherwise this command does it by itself, as it does
+    with --start-over, or when a secret has to be typed in.
 
     NAME may be left out when only one identity is configured. What is shown on the way goes to standard error, the
     result to standard output. Interrupting is safe: the request stays open and the same command goes on with it.

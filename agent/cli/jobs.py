@@ -1,4 +1,4 @@
-"""Running one job in the foreground: what ``enroll`` and ``renew`` share."""
+"""Running one job, by the daemon or in the foreground: what ``enroll`` and ``renew`` share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from agent import structure
 from agent.cli import output
 from agent.cli.choosing import chosen
+from agent.cli.delegation import TOLD_BY_THE_RESULT, ask_daemon
 from agent.config import check_files, load, unsupported, warnings
 from agent.contract import VERDICTS, Action, Outcome, Progress
 from agent.errors import ConfigurationError
@@ -35,14 +36,19 @@ def run(
 ) -> int:
     """Run a job for the identity ``name`` and print its result; return the exit code of the command.
 
+    The daemon runs it where one does the same; otherwise a worker of our own.
+
     Raises:
+        ControlError: the daemon is there, and does not serve us.
         ConfigurationError: the file is wrong, or no such identity.
         SecretError: the one-time secret or a PIN is needed and not to be had.
     """
     settings = load(config)
     name = chosen(settings, name)
     report_findings(settings, name, action)
-    outcome = run_job(settings, name, action, again=again, abandon=abandon, wait=wait, reason=reason)
+    outcome = None if abandon else ask_daemon(settings, name, action, again=again, wait=wait)
+    if outcome is None:
+        outcome = run_job(settings, name, action, again=again, abandon=abandon, wait=wait, reason=reason)
     show(name, outcome, as_json=as_json)
     return VERDICTS[outcome.verdict].command
 
@@ -81,13 +87,10 @@ def run_job(
     with output.Steps(name) as steps:
 
         def heard(progress: Progress) -> None:
-            if progress.event not in _TOLD_BY_THE_RESULT:
+            if progress.event not in TOLD_BY_THE_RESULT:
                 steps.step(progress.text)
 
         return children.run_worker(job, inherited, heard, deadline=deadline)
-
-
-_TOLD_BY_THE_RESULT = frozenset({"failed", "unchanged"})
 
 
 def _ask(question: str) -> str:

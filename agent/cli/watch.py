@@ -6,7 +6,6 @@ import json
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from agent.cli import output
 from agent.cli.choosing import chosen
 from agent.cli.status import overview_table, troubles
 from agent.config import load
+from agent.control_client import listens
 from agent.overview import Overview, look
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from agent.cli.main import Context
     from agent.settings import Settings
 
-CONTROL: Final = "io.enrolld.control"
-"""The daemon's socket in the runtime directory."""
 _KEPT: Final = 200
 _FULL_SCREEN: Final = "\x1b[?1049h\x1b[?25l"
 _BACK: Final = "\x1b[?25h\x1b[?1049l"
@@ -160,15 +158,7 @@ def _clock() -> str:
 
 def daemon_words(settings: Settings) -> str:
     """Say whether the daemon answers; when it does not, what to do."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(1)
-        try:
-            sock.connect(str(settings.runtime_directory / CONTROL))
-        except PermissionError:
-            return "enrolld runs"
-        except OSError:
-            return "enrolld does not run: systemctl start enrolld"
-    return "enrolld runs"
+    return "enrolld runs" if listens(settings.runtime_directory) else "enrolld does not run: systemctl start enrolld"
 
 
 @contextmanager

@@ -6,13 +6,16 @@ The interface is in ``io.enrolld.control.varlink`` beside this file; ``varlinkct
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agent import __version__
-from agent.contract import Action, Outcome
+from agent import __version__, structure
+from agent.contract import Action, Outcome, Verdict
+from agent.control_client import INTERFACE, METHODS, SOCKET
 from agent.errors import AgentError
 from agent.overview import Overview, look
+from agent.supervisor.jobs import basis
 from agent.supervisor.varlink import Client, Peer, Server
 
 if TYPE_CHECKING:
@@ -22,12 +25,8 @@ if TYPE_CHECKING:
     from agent.supervisor.loop import Loop
     from agent.supervisor.telling import Teller
 
-INTERFACE: Final = "io.enrolld.control"
-SOCKET: Final = INTERFACE
-"""Name of the socket in the runtime directory."""
 _SERVICE: Final = "org.varlink.service"
 _ROOT: Final = 0
-_JOBS: Final = {"Enroll": Action.ENROLL, "Renew": Action.RENEW, "Refresh": Action.REFRESH}
 _SHOWN: Final = (
     *("name", "state", "since", "subject", "serial", "not_before", "not_after", "usable", "open_request"),
     *("attempts", "last_error", "remedy", "next_action", "next_action_at"),
@@ -44,6 +43,16 @@ class Wrong(Exception):
         self.parameters = parameters
 
 
+@dataclass(frozen=True, slots=True)
+class _Follower:
+    """Who waits for the outcome of a job: ``more``: and wants every step; ``stay``: while the CA is undecided too."""
+
+    client: Client
+    action: Action
+    more: bool
+    stay: bool
+
+
 class Control:
     """Answers calls. ``reload`` reads the configuration again."""
 
@@ -51,19 +60,20 @@ class Control:
         """Listen in ``directory``. Raise :class:`OSError` when that cannot be done."""
         self._keeper = keeper
         self._reload = reload
-        self._following: dict[str, list[tuple[Client, bool]]] = {}
-        """Who waits for the outcome of the job of an identity, and whether it wants every step."""
+        self._following: dict[str, list[_Follower]] = {}
+        """By the name of the identity."""
         self._subscribers: list[Client] = []
         self._methods: dict[str, Callable[[Client, dict[str, Any], bool], None]] = {
             f"{_SERVICE}.GetInfo": self._get_info,
             f"{_SERVICE}.GetInterfaceDescription": self._describe_interface,
             f"{INTERFACE}.List": self._list,
             f"{INTERFACE}.Describe": self._describe,
+            f"{INTERFACE}.GetSettings": self._get_settings,
             f"{INTERFACE}.Subscribe": self._subscribe,
             f"{INTERFACE}.Retry": _acting(self._retry),
             f"{INTERFACE}.Reload": _acting(self._read_again),
         }
-        for method, action in _JOBS.items():
+        for action, method in METHODS.items():
             self._methods[f"{INTERFACE}.{method}"] = _acting(self._job(action))
         self._server = Server(loop, directory / SOCKET, self._called)
         teller.listeners.append(self._happened)
@@ -108,6 +118,10 @@ class Control:
     def _describe(self, client: Client, parameters: dict[str, Any], _: bool) -> None:  # noqa: FBT001
         client.answer({"identity": self._shown(self._name(parameters))})
 
+    def _get_settings(self, client: Client, parameters: dict[str, Any], _: bool) -> None:  # noqa: FBT001
+        name = self._name(parameters)
+        client.answer({"settings": basis(self._keeper.configuration.settings_of(name), name)})
+
     def _subscribe(self, client: Client, _: dict[str, Any], more: bool) -> None:  # noqa: FBT001
         if not more:
             raise Wrong(f"{_SERVICE}.ExpectedMore")
@@ -130,8 +144,12 @@ class Control:
     def _job(self, action: Action) -> Callable[[Client, dict[str, Any], bool], None]:
         def start(client: Client, parameters: dict[str, Any], more: bool) -> None:  # noqa: FBT001
             name = self._name(parameters)
-            self._following.setdefault(name, []).append((client, more))
-            self._keeper.order(name, action, again=action is Action.RENEW or parameters.get("again") is True)
+            running = self._keeper.at_work(name)
+            if running not in {None, action}:
+                raise Wrong(f"{INTERFACE}.Busy", job=running)
+            stay = more and parameters.get("stay") is True
+            self._following.setdefault(name, []).append(_Follower(client, action, more, stay))
+            self._keeper.order(name, action, again=action is not Action.ENROLL or parameters.get("again") is True)
 
         return start
 
@@ -156,16 +174,23 @@ class Control:
 
     def _happened(self, event: str, text: str, fields: Mapping[str, str]) -> None:
         self._subscribers = [one for one in self._subscribers if one.open]
-        followers = [one for one, more in self._following.get(fields.get("IDENTITY", ""), []) if more]
+        followers = [one.client for one in self._following.get(fields.get("IDENTITY", ""), []) if one.more]
         for client in (*self._subscribers, *followers):
             client.answer({"event": {"event": event, "text": text, "fields": dict(fields)}}, continues=True)
 
-    def _settled(self, name: str, outcome: Outcome) -> None:
-        found: dict[str, Any] = {"verdict": outcome.verdict.value, "text": outcome.text, "remedy": outcome.remedy}
-        if outcome.retry_after is not None:
-            found["retry_after"] = outcome.retry_after
-        for client, _ in self._following.pop(name, []):
-            client.answer({"outcome": found})
+    def _settled(self, name: str, action: Action, outcome: Outcome) -> None:
+        found = structure.to_json(outcome)
+        stayed = []
+        for one in self._following.pop(name, []):
+            # A job of another kind, while the CA is undecided about this one, is not what was asked for.
+            ours = one.action is action
+            stays = one.client.open and (not ours or (one.stay and outcome.verdict is Verdict.WAITING))
+            if ours:
+                one.client.answer({"outcome": found}, continues=stays)
+            if stays:
+                stayed.append(one)
+        if stayed:
+            self._following[name] = stayed
 
 
 def may_read(peer: Peer) -> bool:

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from agent import units
+from agent import structure, units
 from agent.contract import Action, Job
 from agent.errors import StateError
 from agent.overview import look
@@ -48,6 +48,21 @@ def job_for(settings: Settings, name: str, action: Action, **details: Any) -> Jo
         tokens=tokens_for(identity, settings.tokens, settings.state_directory, name, action),
         **details,
     )
+
+
+def basis(settings: Settings, name: str) -> dict[str, Any]:
+    """Return what every job of ``name`` rests on, as JSON: two programs that agree on it would do the same."""
+    identity = settings.identities[name]
+    whole = Job(
+        action=Action.ENROLL,
+        name=name,
+        identity=identity,
+        authority=settings.authorities[identity.authority],
+        state_directory=settings.state_directory,
+        recording=settings.recording,
+        tokens=settings.tokens,
+    )
+    return structure.to_json(whole)
 
 
 def deployment_work(identity: IdentitySettings) -> float:

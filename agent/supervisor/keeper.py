@@ -104,8 +104,8 @@ class Keeper:
         self.identities: dict[str, Kept] = {}
         self.changed = True
         """Set whenever something that people see has changed; whoever shows it clears it."""
-        self.on_settled: list[Callable[[str, Outcome], None]] = []
-        """Called with the name of the identity and the outcome after each job."""
+        self.on_settled: list[Callable[[str, Action, Outcome], None]] = []
+        """Called with the name of the identity, the job and its outcome after each job."""
 
     @property
     def configuration(self) -> Configuration:
@@ -153,6 +153,13 @@ class Keeper:
         kept.ordered, kept.again = True, again
         self._waiting[name] = _FIRST, action
         self._fill()
+
+    def at_work(self, name: str) -> Action | None:
+        """Return the job of ``name`` that runs, or that a person ordered and that waits for a worker."""
+        kept = self.identities[name]
+        if kept.work is not None:
+            return kept.work.action
+        return self._waiting[name][1] if kept.ordered and name in self._waiting else None
 
     def clock_stepped(self, steps: tuple[clock.Step, ...]) -> None:
         """The clock was set, or the machine slept: every date is compared anew."""
@@ -304,20 +311,21 @@ class Keeper:
         job = job_for(settings, kept.name, action, again=kept.again if kept.ordered else not kept.usable)
         if any(one.work is not None and one.work.tokens & job.tokens.keys() for one in self.identities.values()):
             return  # it stays in the queue: one job at a time on a token
-        del self._waiting[kept.name]
-        kept.ordered = kept.again = False
         try:
             secrets = gather(job, ask=None)
         except SecretError as error:
             verdict = Verdict.NEEDS_PIN if isinstance(error, PinError) else Verdict.NEEDS_SECRET
+            self._off_the_queue(kept)
             self._settle(kept, job, Outcome(verdict=verdict, text=str(error), remedy=error.remedy), ours=True)
             return
         digest = _digest(secrets)
         if digest is not None and digest == kept.refused:
+            self._off_the_queue(kept)
             self._postpone(kept)
             return
         seen, now = self._look(kept)
         longest = schedule.deadline(seen, now, longest_work(job.authority) + deployment_work(job.identity))
+        self._off_the_queue(kept)
 
         def done(outcome: Outcome) -> None:
             kept.work = None
@@ -327,6 +335,11 @@ class Keeper:
 
         kept.work = self._staff.start(job, secrets, self._teller.repeat, done, deadline=longest)
         self.changed = True
+
+    def _off_the_queue(self, kept: Kept) -> None:
+        """It has its turn. What fails before that is told to whoever ordered the job (:meth:`_give_up_order`)."""
+        del self._waiting[kept.name]
+        kept.ordered = kept.again = False
 
     def _postpone(self, kept: Kept) -> None:
         """Wait on: the secret that was refused has not changed."""
@@ -345,7 +358,7 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - as above
             self._report_defect(kept, error)
         for call in self.on_settled:
-            call(kept.name, outcome)
+            call(kept.name, job.action, outcome)
         if kept.name not in self.configuration.identities and kept.work is None:
             self.identities.pop(kept.name, None)
 
@@ -400,12 +413,12 @@ class Keeper:
 
     def _give_up_order(self, kept: Kept, error: Exception) -> None:
         """Tell whoever asked for a job that it cannot even begin."""
-        self._waiting.pop(kept.name, None)
-        if kept.ordered:
+        _, action = self._waiting.pop(kept.name, (_FIRST, None))
+        if kept.ordered and action is not None:
             kept.ordered = kept.again = False
             outcome = Outcome(verdict=Verdict.FAILED, text=str(error), remedy=getattr(error, "remedy", "Report it."))
             for call in self.on_settled:
-                call(kept.name, outcome)
+                call(kept.name, action, outcome)
 
     def _report_defect(self, kept: Kept, error: Exception) -> None:
         self._give_up_order(kept, error)

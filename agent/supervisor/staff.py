@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent.contract import Job, Outcome, Progress, Verdict
+from agent.contract import Action, Job, Outcome, Progress, Verdict
 from agent.supervisor.children import COMMAND, Child
 from agent.supervisor.watching import Watch
 
@@ -23,6 +23,7 @@ FAREWELL: Final = 60.0
 class Work:
     """A job that is being done."""
 
+    action: Action
     tokens: frozenset[str]
     """The tokens that it may use."""
     ask_to_end: Callable[[], None]
@@ -77,4 +78,4 @@ class Staff:
             child.ask_to_end(within=FAREWELL)
             watch.hurry()
 
-        return Work(frozenset(job.tokens), ask_to_end)
+        return Work(job.action, frozenset(job.tokens), ask_to_end)
