@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -157,6 +159,22 @@ def until(condition: Callable[[], object], *, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+def asked(control: Path, method: str, *, more: bool = False, **parameters: Any) -> list[dict[str, Any]]:
+    """Call a method of the daemon's control socket; return every answer."""
+    answers = []
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(control))
+        connection.sendall(json.dumps({"method": method, "parameters": parameters, "more": more}).encode() + b"\0")
+        rest = b""
+        while octets := connection.recv(65_536):
+            *whole, rest = (rest + octets).split(b"\0")
+            answers += [json.loads(one) for one in whole]
+            if answers and not answers[-1].get("continues"):
+                break
+    return answers
 
 
 def worker_of(process: subprocess.Popen[str]) -> int:

@@ -67,6 +67,8 @@ class Kept:
     """By kind of job (:func:`_kind`), the moment of the loop's clock before which there is none."""
     by_person: bool = False
     """Whether it waits for a person."""
+    hurried: bool = False
+    """Whether the time on disk for its next request does not count: a person may have done what it waited for."""
     ordered: bool = False
     """Whether a person asked for the job that waits for a worker."""
     again: bool = False
@@ -132,6 +134,7 @@ class Keeper:
         kept = self.identities[name]
         if kept.by_person:
             kept.by_person = False
+            kept.hurried = True
             kept.held.clear()
         kept.refused = None
         self._look_soon(name)
@@ -219,10 +222,12 @@ class Keeper:
         if note_situation(self.configuration.common.state_directory, seen, now):
             self._warn(seen, now)
         if following.action is None:
+            kept.hurried = False
             self._wait(kept, following.wait, None, seen)
             return
         # What is written on disk was perhaps written by a clock that was wrong; it is waited for once.
-        wait = 0.0 if waited_for is following.action else min(following.wait, schedule.longest_pause(seen))
+        hurried = kept.hurried and following.action in _REQUESTS
+        wait = 0.0 if hurried or waited_for is following.action else min(following.wait, schedule.longest_pause(seen))
         wait = max(wait, self._held(kept, following.action))
         if wait <= 0 and not self._clock_allows(kept):
             return
@@ -339,7 +344,7 @@ class Keeper:
     def _off_the_queue(self, kept: Kept) -> None:
         """It has its turn. What fails before that is told to whoever ordered the job (:meth:`_give_up_order`)."""
         del self._waiting[kept.name]
-        kept.ordered = kept.again = False
+        kept.ordered = kept.again = kept.hurried = False
 
     def _postpone(self, kept: Kept) -> None:
         """Wait on: the secret that was refused has not changed."""

@@ -11,6 +11,7 @@ from tests.hsm.conftest import TokenStation
 from tests.hsm.tokens import Token
 
 FAULTS = [
+    ("C_GenerateKeyPair return:0x31", "failed"),
     ("C_Sign segv", "crashed"),
     ("C_Sign abort", "crashed"),
     ("C_Login segv", "crashed"),
@@ -18,7 +19,6 @@ FAULTS = [
     ("C_Sign return:0x32", "needs-token"),
     ("C_Sign return:0x80000001", "failed"),
     ("C_Login return:0xA4", "needs-pin"),
-    ("C_GenerateKeyPair return:0x31", "failed"),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ import pytest
 
 from agent.labca import LabCa, LabCaSettings, running
 from agent.overview import look
+from tests.station import asked
 
 CONFIG = """\
 state-directory: state
@@ -144,18 +144,7 @@ def daemon(directory: Path, **environment: str) -> Iterator[Running]:
 
 def call(running_: Running, method: str, *, more: bool = False, **parameters: Any) -> list[dict[str, Any]]:
     """Call a method of the control socket; return every answer."""
-    answers = []
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(30)
-        connection.connect(str(running_.directory / "run" / "io.enrolld.control"))
-        connection.sendall(json.dumps({"method": method, "parameters": parameters, "more": more}).encode() + b"\0")
-        rest = b""
-        while octets := connection.recv(65_536):
-            *whole, rest = (rest + octets).split(b"\0")
-            answers += [json.loads(one) for one in whole]
-            if answers and not answers[-1].get("continues"):
-                break
-    return answers
+    return asked(running_.directory / "run" / "io.enrolld.control", method, more=more, **parameters)
 
 
 @pytest.fixture
