@@ -19,8 +19,9 @@ from agent.supervisor.process import Process
 from agent.supervisor.signals import caught
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Mapping
 
+    from agent.settings import TokenSettings
     from agent.supervisor.secrets import Secrets
 
 COMMAND: Final = (sys.executable, "-I", "-m", "agent.worker")
@@ -84,6 +85,7 @@ class Child:
         :class:`OSError` when it cannot be started.
         """
         self._heard = heard
+        self._tokens = job.tokens
         self._deadline = deadline
         self._acts_at = time.monotonic() + deadline
         self._measures = iter((signal.SIGTERM, signal.SIGKILL))
@@ -155,7 +157,8 @@ class Child:
             return Outcome(
                 verdict=Verdict.TIMED_OUT,
                 text=f"the worker did not finish within {self._deadline:.0f} seconds and was ended",
-                remedy="Try again, nothing on disk was lost; if it repeats, look for a hanging disk or token.",
+                remedy="Try again, nothing on disk was lost; if it repeats, look for a hanging disk"
+                + (f" or token: {_in_words(self._tokens)}." if self._tokens else "."),
             )
         if status < 0 and self._requests:
             return Outcome(
@@ -166,7 +169,8 @@ class Child:
         return Outcome(
             verdict=Verdict.CRASHED,
             text=_how_it_died(status, said=said is not None),
-            remedy="Try again, nothing on disk was lost and an open request goes on; if it repeats, report it.",
+            remedy="Try again, nothing on disk was lost and an open request goes on; if it repeats, "
+            + (f"suspect the module of {_in_words(self._tokens)}." if self._tokens else "report it."),
         )
 
 
@@ -177,6 +181,11 @@ def _believable(said: Outcome) -> Container[int | None]:
     """
     repeated = VERDICTS[said.verdict].worker
     return set() if repeated is None else {repeated, *range(-signal.NSIG, 0)}
+
+
+def _in_words(tokens: Mapping[str, TokenSettings]) -> str:
+    """Name the tokens with the modules that were loaded into the worker for them: third-party code, the usual cause."""
+    return ", ".join(f"the token {name} ({token.module})" for name, token in sorted(tokens.items()))
 
 
 def _how_it_died(status: int, *, said: bool) -> str:

@@ -8,12 +8,13 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.contract import VERDICTS, Action, Job, Outcome, Progress, Verdict
-from agent.settings import AuthoritySettings, BootstrapSettings, IdentitySettings, SharedSecretSettings
+from agent.settings import AuthoritySettings, BootstrapSettings, IdentitySettings, SharedSecretSettings, TokenSettings
 from agent.supervisor import children
 from agent.supervisor.secrets import Secrets
 
@@ -115,6 +116,15 @@ def test_a_signal_that_killed_it_is_named(number: signal.Signals) -> None:
     assert outcome.verdict is Verdict.CRASHED
     assert outcome.text == f"the worker was killed by {number.name}"
     assert outcome.remedy.startswith("Try again, nothing on disk was lost")
+
+
+@pytest.mark.parametrize(("script", "deadline"), [("os.kill(os.getpid(), 11)", 20), ("time.sleep(60)", 0.5)])
+def test_the_end_of_a_worker_that_used_tokens_names_them_and_their_modules(script: str, deadline: float) -> None:
+    token = TokenSettings(module=Path("/usr/lib/opensc.so"), label="enb", pin="prompt")
+    job = replace(JOB, tokens={"hsm": token})
+    outcome = children.run_worker(job, Secrets(), lambda _: None, deadline=deadline, command=worker(script))
+    assert "the token hsm (/usr/lib/opensc.so)" in outcome.remedy
+    assert "token" not in run(script, deadline=deadline)[0].remedy
 
 
 def test_a_signal_without_a_name_is_numbered() -> None:
