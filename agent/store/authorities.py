@@ -11,11 +11,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from agent.digest import sha256_hex
 from agent.errors import ConfigurationError, StateCorrupt, StateError
 from agent.store import atomic, pem
 from agent.store.faults import reported
@@ -97,7 +97,7 @@ class AuthorityStore:
         directory = self.directory / CRLS
         atomic.make_directory(directory)
         atomic.sweep(directory)
-        path = directory / f"{hashlib.sha256(place).hexdigest()}.crl"
+        path = directory / f"{sha256_hex(place)}.crl"
         with reported("tidy", directory):
             others = sorted((one for one in directory.iterdir() if one != path), key=lambda one: one.stat().st_mtime)
             for one in others[: max(len(others) + 1 - MAXIMUM_LISTS, 0)]:

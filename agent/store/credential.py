@@ -15,12 +15,12 @@ was cut short, swapped or edited is found before it is used.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from agent.digest import sha256_hex
 from agent.errors import StateCorrupt
 from agent.store import atomic, documents, pem
 
@@ -82,7 +82,7 @@ class Credential:
             files[KEY_REFERENCE] = f"{self.key_reference}\n".encode("ascii")
         if self.private_key is not None:
             files[PRIVATE_KEY] = _read_key(self.private_key)
-        digests: dict[str, JSON] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        digests: dict[str, JSON] = {name: sha256_hex(data) for name, data in files.items()}
         document: dict[str, JSON] = {"sha256": digests, "description": self.description, "marks": {}}
         return files | {DOCUMENT: documents.encode(document)}
 
@@ -165,7 +165,7 @@ class Generation:
 
     def _read(self, name: str) -> bytes:
         data = self._present(name)
-        if hashlib.sha256(data).hexdigest() != self._digests().get(name):
+        if sha256_hex(data) != self._digests().get(name):
             self._refuse(f"{self.path / name} is {'not what was written' if data else 'empty'}")
         return data
 

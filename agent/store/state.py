@@ -7,13 +7,13 @@ request the CA may have answered already, so a damaged one is an error.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from agent.digest import sha256_hex
 from agent.errors import StateCorrupt
 from agent.store import atomic, documents
 from agent.store.credential import KEY_REFERENCE, PRIVATE_KEY, check_reference, file_reference
@@ -183,7 +183,7 @@ class TransactionDirectory:
 
 def _digest(snapshot: Mapping[str, JSON]) -> str:
     text = json.dumps(dict(snapshot), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return sha256_hex(text.encode("ascii"))
 
 
 _KNOWN: Final = frozenset(
