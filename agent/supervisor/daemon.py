@@ -11,12 +11,13 @@ from agent.events import Event
 from agent.policy.clock import SLICE, ClockState
 from agent.supervisor import metrics
 from agent.supervisor.clocks import Calendar, ClockFile
-from agent.supervisor.configuration import Configuration, Reading
+from agent.supervisor.configuration import Configuration, finish
 from agent.supervisor.control import Control
 from agent.supervisor.keeper import Keeper
 from agent.supervisor.loop import Loop
 from agent.supervisor.notify import Notifier
 from agent.supervisor.plugging import Plugging
+from agent.supervisor.reading import Reading
 from agent.supervisor.signals import caught
 from agent.supervisor.staff import Staff
 from agent.supervisor.summary import summary
@@ -110,7 +111,7 @@ class Daemon:
         reading, self._reading = self._reading, None
         assert reading is not None  # noqa: S101 - it has called us
         try:
-            configuration = reading.finish()
+            configuration = finish(reading)
             clock_file = ClockFile(configuration.common.state_directory)
         except AgentError as error:
             self._refuse(error)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.supervisor.configuration import Reading
+from agent.supervisor.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

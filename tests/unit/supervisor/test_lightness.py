@@ -8,6 +8,7 @@ import sys
 import pytest
 
 HEAVY = {"asyncio", "click", "cryptography", "pkcs11", "pyasn1", "pyasn1_modules", "rich", "urllib3", "yaml"}
+OPENSSL = {"_hashlib", "_ssl"}
 
 EVERYTHING_IN = """
 import importlib, pkgutil, sys
@@ -17,6 +18,8 @@ for one in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 print(*{name.partition(".")[0] for name in sys.modules})
 """
 
+PRINT_LOADED = 'print(*{name.partition(".")[0] for name in sys.modules})'
+
 
 def loaded(script: str, *arguments: str) -> set[str]:
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
@@ -24,10 +27,31 @@ def loaded(script: str, *arguments: str) -> set[str]:
 
 
 def test_the_supervisor_loads_nothing_heavy() -> None:
-    assert loaded(EVERYTHING_IN, "agent.supervisor") & HEAVY == set()
+    assert loaded(EVERYTHING_IN, "agent.supervisor") & (HEAVY | OPENSSL) == set()
 
 
 @pytest.mark.parametrize("module", ["agent.overview", "agent.contract", "agent.journal", "agent.worker.__main__"])
 def test_what_is_loaded_before_any_work_is_known_loads_nothing_heavy(module: str) -> None:
-    script = f'import sys, {module}\nprint(*{{name.partition(".")[0] for name in sys.modules}})'
-    assert loaded(script) & HEAVY == set()
+    script = f"import sys, {module}\n{PRINT_LOADED}"
+    assert loaded(script) & (HEAVY | OPENSSL) == set()
+
+
+def test_the_configuration_is_checked_without_openssl() -> None:
+    assert loaded(f"import sys, agent.config\n{PRINT_LOADED}") & OPENSSL == set()
+
+
+def test_the_daemon_starts_to_read_its_configuration_before_it_imports_the_rest() -> None:
+    script = """
+import sys
+from agent.supervisor import main, reading
+class Reading:
+    def __init__(self, path):
+        print(*sys.modules)
+        sys.exit()
+main.Reading = Reading
+main.main([])
+"""
+    ours = {one for one in loaded(script) if one.startswith(("agent.", "hsm"))}
+    assert ours == {
+        "agent.supervisor", "agent.supervisor.main", "agent.supervisor.process", "agent.supervisor.reading",
+    }  # fmt: skip
