@@ -21,6 +21,7 @@ FIELDS: Final[dict[str, str]] = {
     "CMP_FAIL_INFO": "why it said no (PKIFailureInfo), separated by commas",
     "CERTIFICATE_SERIAL": "serial number in hexadecimal",
     "CERTIFICATE_NOT_AFTER": "end of validity (ISO 8601, UTC)",
+    "KEY": "a key on a token, as a pkcs11: URI (RFC 7512)",
     "CONSUMER": "who is to use the certificate, as strongswan /run/charon.vici",
     "VERDICT": "how a job ended: unreachable, rejected, needs-secret ...",
     "NEXT_ACTION": "what happens next",

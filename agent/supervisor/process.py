@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from contextlib import ExitStack, suppress
@@ -41,11 +42,8 @@ class Process:
         """
         self.status: int | None = None
         with ExitStack() as ours, ExitStack() as on_failure:
-            # A file in memory and not a pipe: however much it is, writing it never waits for the reader.
-            stdin = os.memfd_create("given", os.MFD_CLOEXEC)
+            stdin = _holding(given)
             ours.callback(os.close, stdin)
-            os.write(stdin, given)
-            os.lseek(stdin, 0, os.SEEK_SET)
             self.output, writer = os.pipe2(os.O_CLOEXEC)
             ours.callback(os.close, writer)
             on_failure.callback(os.close, self.output)
@@ -97,6 +95,23 @@ class Process:
         """Let go of it."""
         os.close(self.output)
         os.close(self.exited)
+
+
+def _holding(octets: bytes) -> int:
+    """Return a descriptor to read ``octets`` from; they are in it already, so nobody waits for the reader."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        if len(octets) <= fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ):
+            os.write(writer, octets)
+            return reader
+    finally:
+        os.close(writer)
+    os.close(reader)
+    # A file in memory has room for more, but not where no file may grow (RLIMIT_FSIZE).
+    stored = os.memfd_create("given", os.MFD_CLOEXEC)
+    os.write(stored, octets)
+    os.lseek(stored, 0, os.SEEK_SET)
+    return stored
 
 
 def _strays() -> set[int]:

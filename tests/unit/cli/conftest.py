@@ -41,6 +41,7 @@ def station(lab: LabCa, tmp_path: Path) -> Iterator[Station]:
 @pytest.fixture
 def slow_station(slow_lab: LabCa, tmp_path: Path) -> Iterator[Station]:
     """Give a station whose CA waits for a person; it asks again every second."""
+    slow_lab.approve()  # what other tests left waiting
     station = configured(Station(tmp_path), slow_lab)
     station.configure(polling={"minimum": "1s", "maximum": "1s"})
     yield station
