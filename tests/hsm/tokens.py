@@ -102,6 +102,12 @@ class Token:
         tool = ("pkcs11-tool", "--module", str(SOFTHSM), "--token-label", "enb", "--login", "--pin", pin.decode())
         return self._run(*tool, *arguments)
 
+    def put(self, key: Path, label: str) -> None:
+        """Put both halves of a key made elsewhere (PKCS #8, PEM) on the token, as a factory does."""
+        self._run(
+            "softhsm2-util", "--import", str(key), "--token", "enb", "--label", label, "--id", "4711", "--pin", "1234"
+        )
+
     def settings(self, **others: Any) -> dict[str, Any]:
         """The section of the configuration; the PIN is in the file ``pin`` beside it."""
         return {"module": str(self.module), "label": "enb", "pin": "file:pin"} | others
