@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
+from agent.labca import LabCa
+from agent.labca.pki import pem
 from agent.store.token_keys import TokenKeys
 from tests.hsm.conftest import TokenStation
 from tests.hsm.tokens import Token
@@ -128,3 +131,22 @@ def test_the_result_names_the_token_when_it_is_needed(station: TokenStation, tok
     assert "plug in the token hsm" in outcome["remedy"]
     token.plug()
     good(station, "enroll")
+
+
+def test_a_device_enrolls_with_the_vendors_key_on_its_token(station: TokenStation, token: Token, lab: LabCa) -> None:
+    device = lab.make_device("serial-4711")
+    factory = station.directory / "factory.key"
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    factory.write_bytes(device.key.private.private_bytes(*form))
+    token.put(factory, "factory key")
+    factory.unlink()
+    (station.directory / "vendor.pem").write_bytes(pem(device.certificate))
+    vendor = {"certificate": "vendor.pem", "key": "pkcs11:token=enb;object=factory%20key"}
+    station.identity["bootstrap"] = {"vendor-certificate": vendor}
+    (station.directory / "secret").unlink()
+    station.configure()
+    good(station, "enroll")
+    good(station, "renew")
+    assert station.current.number == 2
+    assert token.tool("--list-objects", "--type", "privkey").count("factory key") == 1
+    nothing_private_on_disk(station.directory)
