@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import structure, units
@@ -33,10 +34,13 @@ _CONSUMER_SLACK: Final = 30.0
 _SCHEME: Final = "pkcs11:"
 
 
-def job_for(settings: Settings, name: str, action: Action, **details: Any) -> Job:
-    """Return the job ``action`` for the identity ``name``; ``details`` are further fields of :class:`Job`."""
+def job_for(settings: Settings, name: str, action: Action, *, now: datetime | None = None, **details: Any) -> Job:
+    """Return the job ``action`` for the identity ``name``; ``details`` are further fields of :class:`Job`.
+
+    ``now`` is the time to judge the certificate by, for who knows better than the clock of this machine.
+    """
     identity = settings.identities[name]
-    if identity.recovery is not None and look(settings.state_directory, name).state in _LOST:
+    if identity.recovery is not None and _lost(settings.state_directory, name, now or datetime.now(UTC)):
         identity = replace(identity, bootstrap=identity.recovery)
     return Job(
         action=action,
@@ -63,6 +67,15 @@ def basis(settings: Settings, name: str) -> dict[str, Any]:
         tokens=settings.tokens,
     )
     return structure.to_json(whole)
+
+
+def _lost(state_directory: Path, name: str, now: datetime) -> bool:
+    """Tell whether a certificate was had and is lost; the request that makes up for it may be open."""
+    seen = look(state_directory, name, now=now)
+    if seen.state in _LOST:
+        return True
+    ended = seen.not_after is not None and datetime.fromisoformat(seen.not_after) <= now
+    return ended and not seen.usable and seen.open_request == Action.ENROLL
 
 
 def deployment_work(identity: IdentitySettings) -> float:

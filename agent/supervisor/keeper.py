@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Action, Job, Outcome, Verdict
-from agent.errors import AgentError, PinError, SecretError
+from agent.errors import AgentError, ConfigurationError, PinError, SecretError
 from agent.events import Event
 from agent.overview import Overview, look
 from agent.policy import clock
@@ -28,7 +28,9 @@ from agent.supervisor.words import span_words, step_words, way_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from agent.settings import IdentitySettings, Settings
     from agent.supervisor.clocks import Calendar
     from agent.supervisor.configuration import Configuration
     from agent.supervisor.loop import Loop, Timer
@@ -75,6 +77,10 @@ class Kept:
     """Whether he wants it although the certificate is good."""
     refused: int | None = None
     """What the secrets hashed to that were refused: they are not tried again before they change."""
+    in_vain: int = 0
+    """How many jobs in a row ended well and changed nothing."""
+    warned: tuple[str, str] | None = None
+    """The last warning of an end: its event, and the end."""
     trouble: str = ""
     """Why its directory could not be read, so that it is told once."""
 
@@ -120,23 +126,25 @@ class Keeper:
         self._configuration = configuration
         for name in self.identities.keys() - configuration.identities.keys():
             kept = self.identities[name]
-            self._waiting.pop(name, None)
+            gone = ConfigurationError(f"{name} is no longer configured", remedy="Nothing, if that was meant.")
+            self._give_up_order(kept, gone)
             if kept.timer is not None:
                 kept.timer.cancel()
             if kept.work is None:
                 del self.identities[name]
         for name in configuration.identities:
-            self.identities.setdefault(name, Kept(name))
-            self.wake(name)
+            kept = self.identities.setdefault(name, Kept(name))
+            if kept.by_person:
+                self.wake(name)
+            else:
+                self._look_soon(name)
 
     def wake(self, name: str) -> None:
-        """Something that ``name`` waited for may have changed: look now, and try at once what a person held up."""
+        """What ``name`` waited for may have come: look, and try at once. Only a secret that was refused stays here."""
         kept = self.identities[name]
-        if kept.by_person:
-            kept.by_person = False
-            kept.hurried = True
-            kept.held.clear()
-        kept.refused = None
+        kept.by_person = False
+        kept.hurried = True
+        kept.held.clear()
         self._look_soon(name)
 
     def wake_all(self) -> None:
@@ -152,7 +160,8 @@ class Keeper:
         if kept.timer is not None:
             kept.timer.cancel()
         kept.held.clear()
-        kept.refused = None
+        if action in _REQUESTS:
+            kept.refused = None
         kept.ordered, kept.again = True, again
         self._waiting[name] = _FIRST, action
         self._fill()
@@ -173,6 +182,7 @@ class Keeper:
     def stop(self) -> None:
         """Start nothing more, and ask every worker to end; asked a second time, they are killed."""
         self._stopping = True
+        self._waiting.clear()
         for kept in self.identities.values():
             if kept.work is not None:
                 kept.work.ask_to_end()
@@ -208,6 +218,8 @@ class Keeper:
         kept = self.identities.get(name)
         if kept is None or kept.work is not None or self._stopping or name not in self.configuration.identities:
             return
+        if kept.ordered:
+            return  # what a person wants is in the queue already
         try:
             self._decide(kept, waited_for)
         except AgentError as error:
@@ -217,19 +229,21 @@ class Keeper:
             self._report_defect(kept, error)
 
     def _decide(self, kept: Kept, waited_for: Action | None) -> None:
-        seen, now = self._look(kept)
+        seen, now, settings = self._look(kept)
         following = schedule.decide(seen, now, may_deploy=self._held(kept, Action.DEPLOY) <= 0)
-        if note_situation(self.configuration.common.state_directory, seen, now):
-            self._warn(seen, now)
+        self._note(kept, settings.state_directory, settings.identities[kept.name], seen, now)
+        at_once = waited_for is following.action or (kept.hurried and following.action in _REQUESTS)
         if following.action is None:
             kept.hurried = False
             self._wait(kept, following.wait, None, seen)
             return
-        # What is written on disk was perhaps written by a clock that was wrong; it is waited for once.
-        hurried = kept.hurried and following.action in _REQUESTS
-        wait = 0.0 if hurried or waited_for is following.action else min(following.wait, schedule.longest_pause(seen))
-        wait = max(wait, self._held(kept, following.action))
-        if wait <= 0 and not self._clock_allows(kept):
+        wait = self._held(kept, following.action)
+        if wait <= 0 and not at_once:
+            # Only who has not counted the seconds himself believes the disk: a clock that was wrong may have written
+            # it, or be wrong now.
+            wait = min(following.wait, schedule.longest_pause(seen))
+        # Consumers are here: they get what is installed whatever the date is.
+        if wait <= 0 and following.action is not Action.DEPLOY and not self._clock_allows(kept):
             return
         if wait > 0:
             self._wait(kept, wait, following.action, seen)
@@ -237,30 +251,36 @@ class Keeper:
         self._waiting[kept.name] = schedule.urgency(seen), following.action
         self._fill()
 
-    def _warn(self, seen: Overview, now: datetime) -> None:
-        """Say once, early and apart from the renewal, that the certificate ends or has ended."""
-        if seen.state not in {CertificateState.EXPIRING, CertificateState.EXPIRED} or seen.not_after is None:
+    def _note(self, kept: Kept, directory: Path, identity: IdentitySettings, seen: Overview, now: datetime) -> None:
+        """Write down a new situation; say once, early and apart from the renewal, that the certificate (has) ended."""
+        if not note_situation(directory, seen, now) or seen.not_after is None:
             return
-        settings = self.configuration.settings_of(seen.name)
         ends = datetime.fromisoformat(seen.not_after)
         fields = {
             "IDENTITY": seen.name,
-            "AUTHORITY": settings.identities[seen.name].authority,
+            "AUTHORITY": identity.authority,
             "CERTIFICATE_SERIAL": seen.serial or "",
             "CERTIFICATE_NOT_AFTER": seen.not_after,
         }
         words = {"not_after": f"{ends:%Y-%m-%d %H:%M} UTC"}
         if seen.state == CertificateState.EXPIRING:
-            self._teller.tell(Event.EXPIRING, fields, left=span_words((ends - now).total_seconds()), **words)
+            event = Event.EXPIRING
+            words["left"] = span_words((ends - now).total_seconds())
+        elif ends <= now and (seen.state == CertificateState.EXPIRED or seen.open_request is not None):
+            event = Event.EXPIRED
+            words["way_back"], fields["REMEDY"] = way_out(identity)
+        else:
             return
-        way_back, remedy = way_out(settings.identities[seen.name])
-        self._teller.tell(Event.EXPIRED, fields | {"REMEDY": remedy}, way_back=way_back, **words)
+        # A request that is opened and comes to nothing makes it look new.
+        if kept.warned != (event, seen.not_after):
+            kept.warned = event, seen.not_after
+            self._teller.tell(event, fields, **words)
 
     def _held(self, kept: Kept, action: Action) -> float:
         """Return the seconds for which a job of this kind is held back."""
         return kept.held.get(_kind(action), 0.0) - self._loop.now()
 
-    def _look(self, kept: Kept) -> tuple[Overview, datetime]:
+    def _look(self, kept: Kept) -> tuple[Overview, datetime, Settings]:
         settings = self.configuration.settings_of(kept.name)
         now = self._calendar.now()
         demand_state_directory(settings.state_directory)
@@ -269,7 +289,7 @@ class Keeper:
         if (kept.state, kept.not_after) != (seen.state, seen.not_after):
             self.changed = True
         kept.state, kept.not_after, kept.usable = seen.state, seen.not_after, seen.usable
-        return seen, now
+        return seen, now, settings
 
     def _wait(self, kept: Kept, seconds: float, action: Action | None, seen: Overview | None = None) -> None:
         if kept.timer is not None:
@@ -302,6 +322,8 @@ class Keeper:
         for name, (_, action) in sorted(self._waiting.items(), key=lambda one: one[1][0]):
             if self.running >= self.configuration.common.daemon.workers:
                 return
+            if name not in self._waiting:
+                continue  # a worker could not be started, and its place was given on meanwhile
             kept = self.identities[name]
             try:
                 self._start(kept, action)
@@ -313,7 +335,8 @@ class Keeper:
 
     def _start(self, kept: Kept, action: Action) -> None:
         settings = self.configuration.settings_of(kept.name)
-        job = job_for(settings, kept.name, action, again=kept.again if kept.ordered else not kept.usable)
+        now = self._calendar.now()
+        job = job_for(settings, kept.name, action, now=now, again=kept.again if kept.ordered else not kept.usable)
         if any(one.work is not None and one.work.tokens & job.tokens.keys() for one in self.identities.values()):
             return  # it stays in the queue: one job at a time on a token
         try:
@@ -323,18 +346,19 @@ class Keeper:
             self._off_the_queue(kept)
             self._settle(kept, job, Outcome(verdict=verdict, text=str(error), remedy=error.remedy), ours=True)
             return
-        digest = _digest(secrets)
+        digest = _digest(secrets, self.configuration.identities[kept.name])
         if digest is not None and digest == kept.refused:
             self._off_the_queue(kept)
-            self._postpone(kept)
+            self._postpone(kept, action)
             return
-        seen, now = self._look(kept)
+        seen, now, _ = self._look(kept)
         longest = schedule.deadline(seen, now, longest_work(job.authority) + deployment_work(job.identity))
         self._off_the_queue(kept)
 
         def done(outcome: Outcome) -> None:
             kept.work = None
-            kept.refused = digest if outcome.verdict in _SECRETS else None
+            if digest is not None:  # a job that needs no secret says nothing of it
+                kept.refused = digest if outcome.verdict in _SECRETS else None
             self._settle(kept, job, outcome, ours=outcome.verdict in _RECORDED_HERE)
             self._fill()
 
@@ -346,12 +370,12 @@ class Keeper:
         del self._waiting[kept.name]
         kept.ordered = kept.again = kept.hurried = False
 
-    def _postpone(self, kept: Kept) -> None:
+    def _postpone(self, kept: Kept, action: Action) -> None:
         """Wait on: the secret that was refused has not changed."""
         wait = schedule.PERSON.cap
         kept.by_person = True
-        kept.held[_kind(Action.ENROLL)] = self._loop.now() + wait
-        self._wait(kept, wait, Action.ENROLL)
+        kept.held[_kind(action)] = self._loop.now() + wait
+        self._wait(kept, wait, action)
 
     def _settle(self, kept: Kept, job: Job, outcome: Outcome, *, ours: bool) -> None:
         """Write down what follows from ``outcome`` and wait for it. ``ours``: the worker has not written it itself."""
@@ -381,10 +405,12 @@ class Keeper:
             self._teller.tell(Event.ORPHAN, _fields(job), holder=outcome.text)
         seen = look(directory, kept.name, job.identity, now=now)
         kept.state, kept.not_after, kept.usable = seen.state, seen.not_after, seen.usable
-        note_situation(directory, seen, now)
+        self._note(kept, directory, job.identity, seen, now)
         kept.by_person = rule.by_person
         wait = schedule.pause(seen, outcome.verdict, now, uniform=self._uniform(), asked=outcome.retry_after)
-        kept.held[_kind(job.action)] = self._loop.now() + (wait if rule.waits else 0.0)
+        if not rule.waits:
+            wait = self._gap(kept, job.action, seen, now)
+        kept.held[_kind(job.action)] = self._loop.now() + wait
         if not (asks and rule.waits):
             self._look_soon(kept.name)
             return
@@ -395,6 +421,19 @@ class Keeper:
             self._teller.tell(Event.PLANNED, _fields(job) | fields, action=rule.next_action, wait=span_words(wait))
             seen = look(directory, kept.name, job.identity, now=now)
         self._wait(kept, wait, job.action, seen)
+
+    def _gap(self, kept: Kept, done: Action, seen: Overview, now: datetime) -> float:
+        """Return the seconds to the next job of its kind after one that is ``done`` well: none, if it changed anything.
+
+        When the same is due again, two clocks disagree, or a CA issues what has ended already; that must not go on and
+        on.
+        """
+        following = schedule.decide(seen, now, may_deploy=done is Action.DEPLOY)
+        if following.action is None or following.wait > 0 or _kind(following.action) != _kind(done):
+            kept.in_vain = 0
+            return 0.0
+        kept.in_vain += 1
+        return schedule.gap(seen, done, now, times=kept.in_vain, uniform=self._uniform())
 
     def _tell_failure(self, job: Job, outcome: Outcome) -> None:
         """Report an outcome that no worker could report."""
@@ -442,8 +481,12 @@ def _fields(job: Job) -> dict[str, str]:
     return {"IDENTITY": job.name, "AUTHORITY": job.identity.authority}
 
 
-def _digest(secrets: Secrets) -> int | None:
-    """Return a number that changes when the secrets do; None when there are none. It leads back to nothing."""
+def _digest(secrets: Secrets, settings: bytes) -> int | None:
+    """Return a number that changes when the secrets do; None when there are none. It leads back to nothing.
+
+    A one-time secret goes with a reference: it counts as another one under other ``settings``. A PIN does not.
+    """
     if secrets.shared is None and not secrets.pins:
         return None
-    return hash((secrets.shared, *sorted(secrets.pins.items())))
+    shared = None if secrets.shared is None else (secrets.shared, settings)
+    return hash((shared, *sorted(secrets.pins.items())))

@@ -130,6 +130,12 @@ def pause(seen: Overview, verdict: Verdict, now: datetime, *, uniform: float, as
     )
 
 
+def gap(seen: Overview, done: Action, now: datetime, *, times: int, uniform: float) -> float:
+    """Return the seconds to wait after a job that ended well, ``times`` in a row now, and whose like is due again."""
+    pace = backoff.DEPLOYMENT if done is Action.DEPLOY else backoff.RENEWAL
+    return backoff.delay(times, uniform=uniform, pace=pace, remaining_life=_life(seen, now))
+
+
 def longest_pause(seen: Overview) -> float:
     """Return the most seconds that any pause on disk can mean; more was written by a clock that was wrong."""
     return backoff.RENEWAL.maximum if seen.usable else PERSON.maximum

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from agent.worker.reporting import Reporter
 
 MAXIMUM_JOB = 1_048_576
 _MAXIMUM_SECRET = 4096
+_MEBIBYTE = 1 << 20
 
 
 def main() -> int:
@@ -48,14 +50,39 @@ def main() -> int:
     except AgentError as error:
         outcome = Outcome(verdict=Verdict.MISCONFIGURED, text=str(error), remedy=error.remedy)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect must still be reported in words
-        traceback.print_exc(file=sys.stderr)
-        outcome = Outcome(
-            verdict=Verdict.FAILED,
-            text=f"a defect of enrolld: {type(error).__name__}: {error}",
-            remedy="Report this with the lines above; nothing on disk was lost, and trying again is safe.",
-        )
+        outcome = _without_memory() if _lacks_memory(error) else _defect(error)
     reporter.finish(outcome)
     return VERDICTS[outcome.verdict].worker or 0
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Tell whether ``error`` is how Python, the kernel or the dynamic linker say that there is no more memory."""
+    match error:
+        case MemoryError():
+            return True
+        case OSError():
+            return error.errno == errno.ENOMEM
+        case ImportError():
+            return "failed to map segment" in str(error) or os.strerror(errno.ENOMEM) in str(error)
+    return False
+
+
+def _without_memory() -> Outcome:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    text, remedy = "there was not enough memory for this job", "Free memory on this machine"
+    if limit != resource.RLIM_INFINITY:
+        text += f", which may address {limit // _MEBIBYTE} MiB"
+        remedy = "Raise worker-memory, under daemon in the configuration, or free memory on this machine"
+    return Outcome(verdict=Verdict.FAILED, text=text, remedy=f"{remedy}; nothing on disk was lost.")
+
+
+def _defect(error: Exception) -> Outcome:
+    traceback.print_exception(error, file=sys.stderr)
+    return Outcome(
+        verdict=Verdict.FAILED,
+        text=f"a defect of enrolld: {type(error).__name__}: {error}",
+        remedy="Report this with the lines above; nothing on disk was lost, and trying again is safe.",
+    )
 
 
 def read_job(octets: bytes) -> Job:

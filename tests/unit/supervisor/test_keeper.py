@@ -1,0 +1,362 @@
+"""Whose turn it is, and what follows from each verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.contract import Action, Outcome, Verdict
+from agent.events import Event
+from agent.settings import BootstrapSettings, RenewalMethod, RenewalSettings, VendorCertificateSettings
+from agent.store.generations import IdentityStore
+from agent.supervisor.schedule import LOOK_AGAIN, PERSON, RETRY
+from tests.unit.supervisor.post import DAY, HOUR, ISSUED, START, Post, ends, install
+
+VENDOR = BootstrapSettings(vendor_certificate=VendorCertificateSettings(certificate=Path("v.pem"), key="v.key"))
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
+# --- whose turn it is -------------------------------------------------------------------------------------------------
+
+
+def test_no_more_workers_run_at_a_time_than_configured_and_everybody_gets_his_turn(tmp_path: Path) -> None:
+    names = [f"i{number:02}" for number in range(20)]
+    post = Post(tmp_path, *names, workers=3)
+    most = 0
+    for _ in range(100):
+        post.pass_(0.25)
+        most = max(most, post.keeper.running)
+    assert most == 3
+    assert sorted(post.jobs) == [(name, "enroll") for name in names]
+
+
+def test_who_has_nothing_comes_first_and_then_who_ends_first(tmp_path: Path) -> None:
+    post = Post(tmp_path)
+    install(post.state, "late", START - timedelta(days=80), 90 * DAY)
+    install(post.state, "soon", START - timedelta(days=89), 90 * DAY)
+    post.configure("first", "late", "soon", "nothing", workers=1)
+    post.pass_(10)
+    assert [name for name, _ in post.jobs] == ["first", "nothing", "soon", "late"]
+
+
+def test_a_token_has_one_job_at_a_time_and_others_pass_by(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b", "c", workers=3, tokens={"a": "hsm", "b": "hsm"})
+    post.pass_(0.5)
+    assert post.staff.running == ["a", "c"]
+    post.pass_(1)
+    assert post.staff.running == ["b"]
+    assert post.staff.log[2].secrets.pins == {"hsm": b"geheim"}
+
+
+def test_a_worker_that_cannot_be_started_gives_its_place_on_and_is_no_defect(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b", "c", workers=1)
+    post.staff.fails_to_start = 2
+    post.pass_(60)
+    assert post.count(Event.DEFECT) == 0
+    assert {name for name, verdict in post.settled if verdict is Verdict.ISSUED} == {"a", "b", "c"}
+
+
+def test_a_job_gets_no_more_time_than_leaves_enough_for_another(tmp_path: Path) -> None:
+    post = Post(tmp_path)
+    install(post.state, "ike", START - timedelta(seconds=900), 1000)
+    post.configure("ike")
+    post.pass_(0)
+    assert post.staff.log[0].deadline == 30
+
+
+# --- what follows -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verdict", sorted(one for one in RETRY if RETRY[one].failed and RETRY[one].waits))
+def test_a_failure_leads_to_the_next_attempt_that_its_rule_says_and_that_is_on_disk(
+    tmp_path: Path, verdict: Verdict
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(verdict)
+    post.pass_(1)
+    state = post.on_disk()
+    assert state.next_action == RETRY[verdict].next_action
+    assert state.next_action_at is not None
+    wait = (state.next_action_at - post.wall).total_seconds()
+    assert wait == pytest.approx(post.next_in(), abs=1)
+    assert 1 <= wait <= PERSON.cap
+    assert post.count(Event.PLANNED) == 1
+    assert (verdict is Verdict.BUSY) == (state.last_error is None)
+    # and it is done then, neither before nor never
+    post.pass_(wait - 1)
+    assert len(post.jobs) == 1
+    post.pass_(2)
+    assert len(post.jobs) == (1 if verdict in {Verdict.NEEDS_PIN, Verdict.NEEDS_SECRET} else 2)
+
+
+@pytest.mark.parametrize("verdict", sorted(one for one in RETRY if not RETRY[one].failed))
+def test_what_is_no_failure_is_followed_up_and_nothing_counts_against_it(tmp_path: Path, verdict: Verdict) -> None:
+    post = Post(tmp_path)
+    install(post.state, "ike", START - timedelta(days=80), 90 * DAY)
+    post.configure("ike")
+    post.answer["ike"] = ends(verdict)
+    post.pass_(1)
+    post.answer["ike"] = ISSUED
+    assert post.on_disk().attempts == 0
+    assert post.count(Event.PLANNED) == 0
+    post.pass_(120)
+    assert post.next_in() <= LOOK_AGAIN
+
+
+@pytest.mark.parametrize("verdict", [Verdict.CRASHED, Verdict.TIMED_OUT])
+def test_what_no_worker_could_write_down_is_counted_and_told_here(tmp_path: Path, verdict: Verdict) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(verdict)
+    post.pass_(1)
+    error = post.on_disk().last_error
+    assert error is not None
+    assert (error.verdict, error.remedy, post.on_disk().attempts) == (verdict.value, "Mend it.", 1)
+    assert post.count(Event.WORKER_DIED) + post.count(Event.WORKER_HUNG) == 1
+
+
+def test_an_undecided_ca_is_asked_when_it_said(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(Verdict.WAITING, retry_after=300.0)
+    post.pass_(250)
+    assert len(post.jobs) == 1
+    post.pass_(150)
+    assert len(post.jobs) == 2
+
+
+def test_a_refresh_that_is_due_is_started_and_again_at_its_next_time(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(2)
+    file = post.on_disk()
+    assert post.jobs == [("ike", "enroll")]
+    IdentityStore(post.state, "ike").state.save(replace(file, refresh_at=post.wall + timedelta(minutes=30)))
+    post.answer["ike"] = ends(Verdict.DONE)
+    post.pass_(HOUR)
+    assert post.jobs == [("ike", "enroll"), ("ike", "refresh")]
+    post.pass_(11 * HOUR)
+    assert post.jobs == [("ike", "enroll"), ("ike", "refresh")]
+    post.pass_(2 * HOUR)
+    assert post.jobs.count(("ike", "refresh")) == 2
+
+
+# --- expired ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("identity", "way", "remedy"),
+    [
+        ({"recovery": VENDOR}, "vendor's certificate", "Nothing, if that succeeds"),
+        ({}, "a fresh one-time secret is needed", "for enb"),
+    ],
+    ids=["vendor", "secret"],
+)
+def test_the_end_is_told_once_before_and_once_after_and_has_a_way_back(
+    tmp_path: Path, identity: dict[str, Any], way: str, remedy: str
+) -> None:
+    post = Post(tmp_path)
+    install(post.state, "ike", START - timedelta(days=8), 8.5 * DAY)
+    post.answer["ike"] = ends(Verdict.UNREACHABLE)
+    post.configure("ike", identity=identity)
+    post.pass_(0.6 * DAY)
+    assert [event for _, event, _, _ in post.told if event in {Event.EXPIRING, Event.EXPIRED}] == [
+        Event.EXPIRING,
+        Event.EXPIRED,
+    ]
+    fields, text = next((fields, text) for _, event, fields, text in post.told if event is Event.EXPIRED)
+    assert way in text
+    assert remedy in fields["REMEDY"]
+    last = post.staff.log[-1]
+    assert last.job.action is Action.ENROLL
+    assert last.job.identity.bootstrap == (identity.get("recovery") or last.job.identity.bootstrap)
+    assert (last.secrets.shared is None) == bool(identity)
+    post.answer["ike"] = ISSUED
+    post.pass_(HOUR)
+    assert post.keeper.identities["ike"].usable
+
+
+def test_an_end_during_a_job_is_told_too(tmp_path: Path) -> None:
+    post = Post(tmp_path)
+    install(post.state, "ike", START - timedelta(seconds=990), 1000)
+    post.answer["ike"] = ends(Verdict.UNREACHABLE)
+    post.staff.takes = 20
+    post.configure("ike")
+    post.pass_(25)
+    assert (post.count(Event.EXPIRING), post.count(Event.EXPIRED)) == (1, 1)
+
+
+# --- secrets and people -----------------------------------------------------------------------------------------------
+
+
+def test_a_secret_that_was_refused_is_not_sent_again_before_it_changes(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(Verdict.NEEDS_SECRET)
+    post.pass_(3 * DAY)
+    post.configure("ike")
+    post.keeper.wake("ike")
+    post.set_clock(post.wall + timedelta(days=1))
+    post.pass_(DAY)
+    assert len(post.jobs) == 1
+    post.write_secret("neu")
+    post.answer["ike"] = ISSUED
+    post.keeper.wake("ike")
+    post.pass_(1)
+    assert [one.secrets.shared for one in post.staff.log] == [b"geheim", b"neu"]
+
+
+def test_a_refused_pin_is_not_given_to_the_token_by_reloads_that_change_something_else(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike", tokens={"ike": "hsm"}, identity={"bootstrap": VENDOR})
+    post.answer["ike"] = ends(Verdict.NEEDS_PIN)
+    for _ in range(5):
+        post.pass_(10)
+        post.configure("ike", tokens={"ike": "hsm"}, identity={"bootstrap": VENDOR})
+    assert len(post.jobs) == 1
+
+
+def test_the_same_secret_is_tried_when_its_reference_was_corrected(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(Verdict.NEEDS_SECRET)
+    post.pass_(10)
+    post.configure("ike", identity={"subject": "CN=right"})
+    post.pass_(10)
+    assert len(post.jobs) == 2
+
+
+def test_a_person_may_send_a_refused_secret_again_by_an_order(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(Verdict.NEEDS_SECRET)
+    post.pass_(10)
+    post.keeper.order("ike", Action.ENROLL, again=False)
+    assert len(post.jobs) == 2
+
+
+def test_a_job_that_needs_no_secret_does_not_make_a_refused_one_good(tmp_path: Path) -> None:
+    post = Post(tmp_path)
+    install(post.state, "ike", START - timedelta(days=80), 90 * DAY)
+    identity = {"renewal": replace(RenewalSettings(), method=RenewalMethod.ENROLL)}
+    post.answer["ike"] = ends(Verdict.NEEDS_SECRET)
+    post.configure("ike", identity=identity)
+    post.pass_(2)
+    post.answer["ike"] = ends(Verdict.DONE)
+    post.keeper.order("ike", Action.REFRESH, again=False)
+    post.pass_(2)
+    post.answer["ike"] = ends(Verdict.NEEDS_SECRET)
+    post.pass_(DAY)
+    assert post.jobs == [("ike", "renew"), ("ike", "refresh")]
+
+
+def test_a_missing_secret_is_told_with_its_remedy_without_a_worker(tmp_path: Path) -> None:
+    post = Post(tmp_path)
+    post.secret.unlink()
+    post.configure("ike")
+    post.pass_(1)
+    assert post.jobs == []
+    assert post.on_disk().next_action == "look for a new secret"
+    assert post.count(Event.NEEDS_PERSON) == 1
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_who_waits_for_a_token_is_tried_at_once_when_it_comes_after_a_restart_too(
+    tmp_path: Path, *, restarted: bool
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(Verdict.NEEDS_TOKEN)
+    post.pass_(10)
+    if restarted:
+        post.restart("ike")
+        post.pass_(10)
+    assert len(post.jobs) == 1
+    post.keeper.wake("ike")
+    post.pass_(0.5)
+    assert len(post.jobs) == 2
+
+
+def test_a_reload_tries_at_once_what_was_misconfigured_but_not_what_is_unreachable(tmp_path: Path) -> None:
+    post = Post(tmp_path, "bad", "far")
+    post.answer |= {"bad": ends(Verdict.MISCONFIGURED), "far": ends(Verdict.UNREACHABLE)}
+    post.pass_(1.5)
+    post.configure("bad", "far")
+    post.pass_(0.5)
+    assert post.jobs == [("bad", "enroll"), ("far", "enroll"), ("bad", "enroll")]
+
+
+# --- reload, orders and the end ---------------------------------------------------------------------------------------
+
+
+def test_a_reload_lets_running_jobs_end_and_drops_who_is_gone(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b", "c")
+    post.pass_(0.5)
+    assert post.staff.running == ["a", "b"]
+    post.configure("b", "d")
+    post.pass_(DAY)
+    assert ("a", Verdict.ISSUED) in post.settled
+    assert post.keeper.identities.keys() == {"b", "d"}
+    assert sorted(post.jobs) == [("a", "enroll"), ("b", "enroll"), ("d", "enroll")]
+
+
+def test_who_is_dropped_and_taken_again_while_his_job_runs_has_one_job(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a")
+    post.pass_(0.5)
+    post.configure("b")
+    post.configure("a", "b")
+    post.pass_(HOUR)
+    assert post.jobs.count(("a", "enroll")) == 1
+    assert post.keeper.identities["a"].usable
+
+
+def test_an_order_that_waits_for_a_worker_is_carried_out_and_not_replaced_by_the_plan(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b", workers=1)
+    post.pass_(3)
+    post.staff.takes = 20
+    post.keeper.order("a", Action.RENEW, again=True)
+    post.keeper.order("b", Action.RENEW, again=True)
+    post.set_clock(post.wall + timedelta(days=400))
+    post.pass_(19)
+    assert post.jobs[-1] == ("a", "renew")
+    post.pass_(2)
+    assert post.jobs[-1] == ("b", "renew")
+    assert post.staff.log[-1].job.again
+
+
+def test_whoever_ordered_a_job_of_an_identity_that_is_dropped_is_told(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b", workers=1)
+    post.pass_(0.5)
+    post.keeper.order("b", Action.ENROLL, again=False)
+    post.configure("a", workers=1)
+    assert post.settled == [("b", Verdict.FAILED)]
+
+
+def test_after_stop_nothing_is_started_and_workers_are_asked_to_end(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b", "c")
+    post.pass_(0.5)
+    post.keeper.stop()
+    post.keeper.order("c", Action.ENROLL, again=False)
+    post.pass_(DAY)
+    assert post.staff.ended_early == ["a", "b"]
+    assert len(post.jobs) == 2
+
+
+def test_a_disk_that_cannot_be_read_is_told_once_and_looked_at_again(tmp_path: Path) -> None:
+    post = Post(tmp_path)
+    moved = post.state.rename(tmp_path / "elsewhere")
+    post.configure("ike")
+    post.pass_(HOUR)
+    assert post.count(Event.STATE_TROUBLE) == 1
+    assert post.keeper.identities["ike"].state == "unreadable"
+    moved.rename(post.state)
+    post.pass_(62)
+    assert post.keeper.identities["ike"].usable
+
+
+def test_what_a_caller_sees_of_an_outcome_is_the_outcome(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    found: list[Outcome] = []
+    post.keeper.on_settled.append(lambda _, __, outcome: found.append(outcome))
+    post.pass_(2)
+    assert found == [ISSUED]
