@@ -22,7 +22,7 @@ from agent.labca.fault import Fault, Misbehaviour
 from agent.labca.gate import Gate
 from agent.labca.misbehaviour import Faults
 from agent.labca.office import Office
-from agent.labca.records import APPROVED, Certificate, LoggedMessage, Transaction, TransactionState
+from agent.labca.records import APPROVED, UNDECIDED, Certificate, LoggedMessage, Transaction, TransactionState
 from agent.labca.responder import Responder
 from agent.labca.settings import CRL_PATH, LabCaSettings, address
 
@@ -181,13 +181,13 @@ class LabCa:
         return found[0].decode("utf-8", "replace")
 
     def approve(self, transaction_id: bytes | None = None) -> int:
-        """Approve a waiting request, or all of them; return how many."""
+        """Approve a waiting request, or all that nobody has decided yet; return how many."""
         return self._settle(transaction_id, APPROVED)
 
     def decline(
         self, transaction_id: bytes | None = None, failure: PKIFailureInfo = PKIFailureInfo.NOT_AUTHORIZED
     ) -> int:
-        """Decline a waiting request with ``failure``, or all of them; return how many."""
+        """Decline a waiting request with ``failure``, or all that nobody has decided yet; return how many."""
         return self._settle(transaction_id, failure.label)
 
     def make_device(
@@ -257,7 +257,7 @@ class LabCa:
             waiting = [
                 one
                 for one in self._database.transactions()
-                if one.state is TransactionState.WAITING and transaction_id in {None, one.id}
+                if one.state is TransactionState.WAITING and _is_meant(one, transaction_id)
             ]
             for one in waiting:
                 one.decision = decision
@@ -270,6 +270,14 @@ def _crl_base(settings: LabCaSettings) -> str | None:
     if not (settings.crl_distribution_point and settings.port):
         return None
     return f"{address(settings.bind, settings.port)}{CRL_PATH}"
+
+
+def _is_meant(one: Transaction, transaction_id: bytes | None) -> bool:
+    """Tell whether a decision about ``transaction_id``, or about all, is one about this waiting transaction.
+
+    Who decides about all leaves alone what is decided and only waits for its asker, who may never come back.
+    """
+    return one.id == transaction_id if transaction_id is not None else one.decision == UNDECIDED
 
 
 def _recorded(transaction: Transaction, messages: list[LoggedMessage]) -> RecordedTransaction:

@@ -104,6 +104,18 @@ def test_approval_by_hand_lets_one_request_through_and_decline_refuses_another()
     assert ca.approve() == 0
 
 
+def test_who_approves_all_leaves_alone_what_is_decided_and_waits_for_its_asker() -> None:
+    ca = lab(manual_approval=True)
+    entity, other = Entity(ca), Entity(ca)
+    entity.ask(entity.request())
+    assert ca.approve() == 1
+    other.ask(other.request())
+    assert ca.decline(failure=PKIFailureInfo.BAD_CERT_TEMPLATE) == 1
+    assert ca.approve() == 0
+    assert certificate_in(entity.poll())
+    assert failures_in(other.poll()) == ("badCertTemplate",)
+
+
 def test_a_request_that_can_never_be_granted_is_refused_at_once() -> None:
     entity = Entity(lab(polls=3))
     assert failures_in(entity.ask(entity.request(serial_number=1))) == ("badCertTemplate",)
