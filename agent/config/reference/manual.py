@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _INTRODUCTION: Final = f"""\
 # Configuration
 
-This page is made by `python -m agent.config.reference` from `agent/settings.py`; edit there.
+This page is made by `python -m agent.config.reference` from `agent/settings`; edit there.
 
 One YAML file says what enrolld does, `/etc/enrolld/enrolld.yaml` unless `--config` names another.
 `config/enrolld.yaml` holds every key with its default, `config/examples/` one file a deployment, and
