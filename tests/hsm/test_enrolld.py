@@ -14,7 +14,7 @@ from typing import Any
 from agent.overview import Overview, look
 from tests.hsm.conftest import TokenStation
 from tests.hsm.test_faults import FAULTS
-from tests.hsm.tokens import Token
+from tests.hsm.tokens import PIN, Token
 from tests.station import ENVIRONMENT, asked, until
 
 PATIENT = 60
@@ -22,6 +22,17 @@ PATIENT = 60
 DAEMON = "import sys; from agent.supervisor.main import main; sys.exit(main())"
 HURRIED = f"from agent.supervisor import jobs; jobs._SLACK = 1.0; {DAEMON}"
 """The daemon with a worker's time for disks and tokens cut down."""
+FORGETFUL = f"""
+from dataclasses import replace
+from agent.contract import Verdict
+from agent.policy.backoff import Pace
+from agent.supervisor import keeper, schedule
+keeper._SECRETS = frozenset()
+soon = replace(schedule.RETRY[Verdict.NEEDS_PIN], pace=Pace(base=0.1, cap=0.1, minimum=0.1))
+schedule.RETRY[Verdict.NEEDS_PIN] = soon
+{DAEMON}
+"""
+"""The daemon as if it were started anew for each attempt, and the time of the next one came at once."""
 
 
 @dataclass
@@ -41,6 +52,11 @@ class Enrolld:
 
     def said(self) -> str:
         return (self.station.directory / "said").read_text()
+
+    def reload(self, times: int) -> None:
+        """Have it read its configuration again, for the ``times``th time."""
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: self.said().count("was read anew") == times, seconds=PATIENT)
 
     def enroll(self) -> dict[str, Any]:
         """Have it try at once; return the outcome."""
@@ -97,28 +113,27 @@ def test_no_fault_of_a_module_reaches_the_daemon(station: TokenStation, token: T
 
 def test_ten_scheduled_attempts_with_a_wrong_pin_bring_the_token_one(station: TokenStation, token: Token) -> None:
     station.write_pin(b"0000")
-    with enrolld(station) as daemon:
-        plans: list[str] = []
-
-        def planned() -> bool:
-            """Whether an attempt is over, and the time of the next one written down."""
-            plan = daemon.seen.retry_at
-            if plan is not None and plan not in plans:
-                plans.append(plan)
-                return True
-            return False
-
-        until(planned, seconds=PATIENT)
-        while len(plans) < 10:
-            daemon.process.send_signal(signal.SIGHUP)  # brings the time of the next one forward
-            until(planned, seconds=PATIENT)
-        assert daemon.seen.attempts == 10
-        assert (daemon.seen.state, daemon.seen.next_action) == ("needs-pin", "look for a new PIN")
+    with enrolld(station, FORGETFUL) as daemon:
+        until(lambda: daemon.seen.attempts >= 10, seconds=3 * PATIENT)
+        assert daemon.seen.state == "needs-pin"
         assert token.logins == ["0xa0"]
-        station.write_pin(b"1234")
-        daemon.process.send_signal(signal.SIGHUP)
+        station.write_pin(PIN)
         until(lambda: daemon.seen.usable, seconds=PATIENT)
-        assert set(token.logins[1:]) == {"0x0"}
+    assert set(token.logins[1:]) == {"0x0"}
+
+
+def test_reloads_bring_the_token_no_pin_that_it_refused(station: TokenStation, token: Token) -> None:
+    station.write_pin(b"0000")
+    with enrolld(station) as daemon:
+        until(lambda: daemon.seen.next_action == "look for a new PIN", seconds=PATIENT)
+        for times in range(1, 11):
+            daemon.reload(times)
+        assert daemon.seen.attempts == 1
+        assert token.logins == ["0xa0"]
+        station.write_pin(PIN)
+        daemon.reload(11)
+        until(lambda: daemon.seen.usable, seconds=PATIENT)
+    assert set(token.logins[1:]) == {"0x0"}
 
 
 def test_a_login_that_hangs_is_ended_and_told(station: TokenStation, token: Token) -> None:
