@@ -12,6 +12,7 @@ from agent import structure
 from agent.cli import output
 from agent.cli.choosing import chosen
 from agent.cli.delegation import TOLD_BY_THE_RESULT, ask_daemon
+from agent.cli.ownership import acting_as_owner
 from agent.config import check_files, load, unsupported, warnings
 from agent.contract import VERDICTS, Action, Outcome, Progress
 from agent.errors import ConfigurationError
@@ -79,7 +80,10 @@ def run_job(
     wait: float = 600,
     reason: str = "unspecified",
 ) -> Outcome:
-    """Run a worker for one identity, showing its steps; return how it ended."""
+    """Run a worker for one identity, showing its steps; return how it ended.
+
+    It runs as the user that owns the state directory, secrets having been read as who we are.
+    """
     demand_state_directory(settings.state_directory)
     job = job_for(settings, name, action, patience=wait, again=again, abandon=abandon, reason=reason)
     inherited = secrets.gather(job, ask=_ask if sys.stdin.isatty() else None)
@@ -90,7 +94,8 @@ def run_job(
             if progress.event not in TOLD_BY_THE_RESULT:
                 steps.step(progress.text)
 
-        return children.run_worker(job, inherited, heard, deadline=deadline)
+        with acting_as_owner(settings.state_directory):
+            return children.run_worker(job, inherited, heard, deadline=deadline)
 
 
 def _ask(question: str) -> str:

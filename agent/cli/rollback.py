@@ -11,6 +11,7 @@ from agent import structure
 from agent.cli import output
 from agent.cli.choosing import chosen, json_option
 from agent.cli.jobs import run_job
+from agent.cli.ownership import acting_as_owner
 from agent.config import load
 from agent.contract import VERDICTS, Action, Verdict
 from agent.errors import StateCorrupt, StateError
@@ -34,7 +35,7 @@ def command(context: Context, name: str | None, *, as_json: bool) -> int:
     settings = load(context.config)
     name = chosen(settings, name)
     store = IdentityStore(settings.state_directory, name)
-    with store.lock():
+    with acting_as_owner(settings.state_directory), store.lock():
         generation = previous(store, datetime.now(UTC))
         store.switch(generation)
         _let_go(store)

@@ -12,6 +12,7 @@ import click
 from agent import structure
 from agent.cli import output
 from agent.cli.choosing import json_option
+from agent.cli.ownership import acting_as_owner
 from agent.config import load
 from agent.contract import VERDICTS, Verdict
 from agent.errors import ConfigurationError, PinError, StateError
@@ -103,9 +104,10 @@ def _ask(settings: Settings, name: str, *, insist: bool, destroy: list[str] | No
         "destroy": destroy or [],
     }
     try:
-        done = subprocess.run(
-            _DESK, input=json.dumps(inquiry), stdout=subprocess.PIPE, text=True, timeout=_PATIENCE, check=False
-        )
+        with acting_as_owner(settings.state_directory):
+            done = subprocess.run(
+                _DESK, input=json.dumps(inquiry), stdout=subprocess.PIPE, text=True, timeout=_PATIENCE, check=False
+            )
     except subprocess.TimeoutExpired:
         return _broken(f"the module {token.module} does not answer", Verdict.TIMED_OUT)
     if done.returncode < 0 or not done.stdout:

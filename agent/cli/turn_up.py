@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -290,26 +289,6 @@ def _from_file(path: Path) -> bytes:
     return read_secret(f"file:{path}", ask=None)
 
 
-@contextmanager
-def acting_as_owner(state_directory: Path) -> Iterator[None]:
-    """Act as the user that owns the state directory: what root writes there, the service could not change.
-
-    Only the effective user changes; configuration, secret and report are root's to write, before and after.
-    """
-    status = state_directory.stat() if os.geteuid() == 0 and state_directory.is_dir() else None
-    if status is None or not status.st_uid:
-        yield
-        return
-    group = os.getegid()
-    os.setegid(status.st_gid)
-    os.seteuid(status.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-
-
 def stop_for_faults(results: tuple[Result, ...], *, force: bool) -> None:
     """End here when the enrollment rests on something that failed, unless a person wants it all the same."""
     faults = [one for one in results if one.status is Status.FAILED and one.check in _DECISIVE]
@@ -328,8 +307,7 @@ def enroll(settings: Settings, given: Options, wait: float) -> Outcome:
     """Run the job; a wrong secret may be corrected on a terminal, and before the last try comes a warning."""
     number = 1
     while True:
-        with acting_as_owner(settings.state_directory):
-            outcome = jobs.run_job(settings, given.identity, Action.ENROLL, wait=wait, again=given.replace)
+        outcome = jobs.run_job(settings, given.identity, Action.ENROLL, wait=wait, again=given.replace)
         if outcome.verdict is not Verdict.NEEDS_SECRET or number == TRIES or not asking.possible():
             return outcome
         output.note(f"the CA does not accept the secret: {outcome.text}")

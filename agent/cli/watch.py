@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
@@ -60,7 +61,7 @@ def command(context: Context, name: str | None, *, interval: float) -> int:
     return 0
 
 
-class _Watched(AbstractContextManager[None]):
+class _Watched(AbstractContextManager[None], ABC):
     """What is looked at again and again; ``events`` are the last lines of the journal."""
 
     def __init__(self, settings: Settings, names: list[str]) -> None:
@@ -92,8 +93,9 @@ class _Watched(AbstractContextManager[None]):
         if event is not None:
             self._events.append(event)
 
+    @abstractmethod
     def show(self) -> None:
-        raise NotImplementedError
+        """Look, and show what there is now."""
 
 
 class _Picture(_Watched):

@@ -151,29 +151,6 @@ def test_a_wrong_secret_where_nobody_can_be_asked_is_one_try(bare: Bare) -> None
     assert bare.run("--secret-file", bare.secret()).code == 0, "the right one needs nothing but itself"
 
 
-def test_what_is_written_below_the_state_directory_belongs_to_its_owner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As root, where the service has a user of its own; the rights are back afterwards, whatever happens."""
-    told: list[tuple[str, int]] = []
-    for name in ("seteuid", "setegid"):
-        monkeypatch.setattr(os, name, lambda number, name=name: told.append((name, number)))
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(os, "getegid", lambda: 0)
-    there = os.stat_result((0o040700, 1, 1, 1, 990, 991, 0, 0, 0, 0))
-    monkeypatch.setattr(Path, "stat", lambda *_, **__: there)
-    monkeypatch.setattr(Path, "is_dir", lambda *_, **__: True)
-
-    def fail() -> None:
-        with turn_up.acting_as_owner(tmp_path):
-            assert told == [("setegid", 991), ("seteuid", 990)]
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert told[2:] == [("seteuid", 0), ("setegid", 0)]
-
-
 # ------------------------------------------------------------------------------------------------------ on a terminal
 
 
