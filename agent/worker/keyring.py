@@ -103,8 +103,9 @@ class Keyring:
         return store.generate(algorithm, str(place))
 
     def _open(self, name: str) -> TokenKeyStore:
-        from hsm.pinmemory import PinMemory  # noqa: PLC0415 - most jobs have no token
-        from hsm.pkcs11 import TokenAddress, TokenKeyStore  # noqa: PLC0415 - as above
+        from hsm.module import TokenAddress  # noqa: PLC0415 - most jobs have no token
+        from hsm.pinmemory import PinMemory  # noqa: PLC0415 - as above
+        from hsm.pkcs11 import TokenKeyStore  # noqa: PLC0415 - as above
 
         if name not in self.tokens:
             raise ConfigurationError(

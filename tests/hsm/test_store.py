@@ -26,7 +26,9 @@ from hsm.errors import (
     UnsupportedAlgorithm,
 )
 from hsm.keystore import Key, KeyStore
-from hsm.pkcs11 import TokenKey, TokenKeyStore, tokens_behind
+from hsm.module import tokens_behind
+from hsm.pkcs11 import TokenKeyStore
+from hsm.tokenkey import TokenKey
 from tests.hsm.tokens import PIN, Token
 
 MADE = ["ec-p256", "ec-p384", "ec-p521", "ed25519", "ed448", "rsa-2048"]

@@ -13,8 +13,9 @@ import pytest
 
 from agent.labca import LabCa
 from hsm.errors import PinRefused
+from hsm.module import TokenAddress
 from hsm.pinmemory import PinMemory
-from hsm.pkcs11 import TokenAddress, TokenKeyStore
+from hsm.pkcs11 import TokenKeyStore
 from tests.hsm.conftest import TokenStation
 from tests.station import ENVIRONMENT
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from hsm.module import TokenAddress
 from hsm.pinmemory import PinMemory
-from hsm.pkcs11 import TokenAddress, TokenKeyStore
+from hsm.pkcs11 import TokenKeyStore
 
 SOFTHSM: Final = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN: Final = b"1234"
