@@ -8,10 +8,11 @@ descriptor whose number the job names. The documents are versioned; a worker ref
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 
+from agent.frozen import frozen
 from agent.settings import AuthoritySettings, IdentitySettings, RecordingSettings, TokenSettings
 
 VERSION = 1
@@ -52,7 +53,7 @@ class Verdict(StrEnum):
     TIMED_OUT = "timed-out"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerdictRule:
     """``worker``: exit code of the worker; ``command``: exit code of enrollctl; ``meaning``: in plain words."""
 
@@ -81,7 +82,7 @@ VERDICTS: dict[Verdict, VerdictRule] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Job:
     """One piece of work for one identity."""
 
@@ -111,7 +112,7 @@ class Job:
     """Give up an open request instead of going on with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Progress:
     """One step that happened, for whoever watches. ``fields`` use the journal's names (RFC 4210 terms)."""
 
@@ -120,7 +121,7 @@ class Progress:
     fields: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Outcome:
     """The end of a job."""
 

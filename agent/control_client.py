@@ -10,12 +10,12 @@ import os
 import socket
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agent import structure
 from agent.contract import Action, Outcome, Progress, Verdict
 from agent.errors import ControlError, NotPermitted
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ _REMEDY: Final = "Run the command as root (sudo), or as the user that enrolld ru
 _UNKNOWN: Final = frozenset({f"{INTERFACE}.NoSuchIdentity", "org.varlink.service.MethodNotFound"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Answer:
     parameters: dict[str, Any]
     error: str | None

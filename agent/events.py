@@ -8,9 +8,10 @@ AUTHORITY go with every event about an identity. systemd/enrolld.catalog is made
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final
+
+from agent.frozen import frozen
 
 FIELDS: Final[dict[str, str]] = {
     "IDENTITY": "the identity, by its name in the configuration",
@@ -97,7 +98,7 @@ class Event(StrEnum):
     DEFECT = "defect"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventRule:
     """How one event is reported. Texts for the catalogue hold ``@FIELD@``, which journalctl fills in.
 

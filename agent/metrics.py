@@ -6,15 +6,16 @@ config/monitoring/ has alert rules over these names; a test holds both together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
+
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from agent.overview import Overview
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Metric:
     """One gauge, labelled with the identity; ``value`` is None where there is nothing to say."""
 

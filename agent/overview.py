@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import RELEASED, units
 from agent.cmp.states import State
 from agent.errors import StateCorrupt
+from agent.frozen import frozen
 from agent.policy import clock, deployment, renewal
 from agent.policy.renewal import CertificateState
 from agent.store.credential import ON_HOLD, REVOKED
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agent.store.state import IdentityState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Consumer:
     """One consumer of the credential: what it confirmed last, and what is in the way."""
 
@@ -39,7 +39,7 @@ class Consumer:
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Overview:
     """One identity at a glance. Times are ISO 8601 in UTC; None where there is nothing to say.
 

@@ -20,6 +20,7 @@ from types import NoneType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from agent.errors import AgentError
+from agent.frozen import frozen
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class StructureError(AgentError):
         self.path = path
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Member:
     """One field of a dataclass, as a document sees it."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import config
 from agent.errors import ConfigurationError, StateError
+from agent.frozen import frozen
 from agent.store import atomic, pem
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _READABLE: Final = 0o644
 _PRIVATE: Final = 0o600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Answers:
     """All that a site needs. ``trust_anchors`` are DER; empty: learned from the CA's first answer."""
 

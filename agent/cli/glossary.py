@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from typing import Final, get_origin
 
 from agent.cli.main import EXITS
@@ -15,11 +15,12 @@ from agent.cli.state_words import STATES
 from agent.cmp.failures import FAILURES, STATUSES, PKIFailureInfo, RetryClass
 from agent.contract import VERDICTS
 from agent.events import EVENTS, Event
+from agent.frozen import frozen
 from agent.settings import Quirk, Settings
 from agent.structure import entry_type, members
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Entry:
     """One term. ``aliases`` are other ways to write it: a number, a MESSAGE_ID, the last part of a key."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -13,6 +12,7 @@ import click
 from agent import __version__
 from agent.cli import output
 from agent.errors import AgentError, ConfigurationError, SecretError
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ COMMANDS: Final = {
 """Name -> (module with ``command``, one line of help)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Context:
     """What every command gets: the configuration file, not yet read."""
 

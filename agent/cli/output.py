@@ -15,11 +15,11 @@ import json
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from agent import journal
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -151,7 +151,7 @@ def wrapped(text: str, indent: int, stream: Any) -> list[str]:
     return textwrap.wrap(text, room, break_on_hyphens=False) or [""]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Styled:
     """A line of which the middle part may be coloured (``colour`` as in SGR, ISO 6429)."""
 

@@ -23,11 +23,11 @@ import binascii
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlencode
 
 from agent.errors import ConfigurationError, SecretError
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ _LONGEST: Final = 2048
 """Characters of a QR text; a code holds some 2900 octets at the most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Provisioning:
     """What is known of a site before anybody is asked. ``trust_anchors`` are DER; empty: learned from the CA."""
 
@@ -61,7 +61,7 @@ class Provisioning:
     trust_anchors: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SealedFile:
     """A file as it was read: nothing of it is to be used before :meth:`open` has said yes to the secret."""
 

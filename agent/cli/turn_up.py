@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +18,7 @@ from agent.config import load
 from agent.config.files import read_regular
 from agent.contract import VERDICTS, Action, Outcome, Verdict
 from agent.errors import ConfigurationError, SecretError
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ _DECISIVE: Final = frozenset({
 _CREDITABLE: Final = frozenset({Verdict.ISSUED, Verdict.UNCHANGED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """What was given on the command line; None is asked for."""
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,7 @@ from agent.cli import output
 from agent.cli.checks.registry import Status
 from agent.contract import VERDICTS, Outcome, Verdict
 from agent.errors import AgentError, StateError
+from agent.frozen import frozen
 from agent.overview import look
 from agent.store import atomic
 from agent.store.generations import IdentityStore
@@ -28,7 +29,7 @@ _MODE: Final = 0o644
 _WORDS: Final = {0: "done: the certificate is installed and valid", 3: "pending: the CA has not decided yet"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Report:
     """One turn-up. Times are ISO 8601 in UTC; what is not known is left out."""
 

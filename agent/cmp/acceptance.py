@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +29,7 @@ from agent.cmp.certificates import (
 from agent.cmp.errors import LocalError, MalformedMessage
 from agent.cmp.failures import PKIFailureInfo
 from agent.cmp.trust import Cause, UntrustedPath, build_path
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate, GeneralName, Name
@@ -39,7 +39,7 @@ _ANY_EXTENDED_KEY_USAGE: Final = "2.5.29.37.0"
 _ASK_OPERATOR: Final = "Give the CA's operator this message: the certificate profile of the CA must be corrected."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Expectation:
     """What was asked for and what is trusted; with it, :func:`examine` judges a certificate.
 
@@ -66,7 +66,7 @@ class Expectation:
     granted_with_mods: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Accepted:
     """The certificate may be confirmed and installed.
 
@@ -79,7 +79,7 @@ class Accepted:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Objection:
     """The certificate must be rejected: ``check`` is the row of the table, ``fail_info`` and ``text`` go to the CA."""
 
@@ -89,7 +89,7 @@ class Objection:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """One row: what is checked, the failInfo for certConf, and the function that returns (text, remedy) or None."""
 

@@ -7,7 +7,6 @@ Names of signature algorithms are the ones the key stores use.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, p
 
 from agent.cmp import asn1, der
 from agent.cmp.errors import LocalError, ProtectionError
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
@@ -37,7 +37,7 @@ class Family(StrEnum):
     ML_DSA_87 = "ml-dsa-87"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hash:
     """A one-way function: its OID, the primitive, and whether only a legacy profile may use it."""
 
@@ -53,7 +53,7 @@ class Hash:
         return context.finalize()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mac:
     """A message authentication code: HMAC with ``hash`` under ``oid``; ``legacy`` as for hashes."""
 
@@ -63,7 +63,7 @@ class Mac:
     legacy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signature:
     """A signature algorithm.
 

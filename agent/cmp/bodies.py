@@ -5,11 +5,12 @@ Both directions of every message are here: an end entity sends one half and read
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from agent.cmp.messages import BodyType, InfoTypeAndValue
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,7 +26,7 @@ class Control(StrEnum):
     RSA_KEY_LEN = "1.3.6.1.5.5.7.5.1.12"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attribute:
     """AttributeTypeAndValue of CRMF: ``type`` is a dotted OID, ``value`` the DER of its value."""
 
@@ -33,7 +34,7 @@ class Attribute:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CertTemplate:
     """What is asked for (RFC 4211 section 5). Everything is optional; names, key and extensions are DER."""
 
@@ -48,7 +49,7 @@ class CertTemplate:
     extensions: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CertRequest:
     """CertRequest (RFC 4211 section 5)."""
 
@@ -61,12 +62,12 @@ class CertRequest:
         return next((entry.value for entry in self.controls if entry.type == kind), None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RaVerified:
     """The RA vouches for possession; an end entity never says so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PopSignature:
     """POPOSigningKey (RFC 4211 4.1); ``input`` is the DER of POPOSigningKeyInput with its universal tag, if used."""
 
@@ -89,7 +90,7 @@ class SubsequentMessage(IntEnum):
     CHALLENGE_RESP = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PopSubsequent:
     """POPOPrivKey with subsequentMessage."""
 
@@ -100,7 +101,7 @@ class PopSubsequent:
 Possession = RaVerified | PopSignature | PopSubsequent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CertReqMsg:
     """CertReqMsg (RFC 4211 section 3). ``request_octets`` is the DER of certReq: what a POP signature covers."""
 
@@ -110,7 +111,7 @@ class CertReqMsg:
     request_octets: bytes = field(default=b"", compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StatusInfo:
     """PKIStatusInfo (RFC 9810 5.2.3); ``failures`` are bit numbers of PKIFailureInfo."""
 
@@ -119,7 +120,7 @@ class StatusInfo:
     failures: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CertResponse:
     """CertResponse (RFC 9810 5.3.4): ``certificate`` DER, or ``encrypted_certificate`` as DER of EncryptedKey."""
 
@@ -131,7 +132,7 @@ class CertResponse:
     rsp_info: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CertStatus:
     """CertStatus of certConf (RFC 9810 5.3.18); ``hash_alg`` is the DER of an AlgorithmIdentifier."""
 
@@ -141,7 +142,7 @@ class CertStatus:
     hash_alg: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Poll:
     """One entry of pollRep: ask again after ``check_after`` seconds."""
 
@@ -150,7 +151,7 @@ class Poll:
     reason: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Challenge:
     """Challenge of popdecc (RFC 9810 5.2.8.3.3); ``encrypted_rand`` is the DER of EnvelopedData."""
 
@@ -160,7 +161,7 @@ class Challenge:
     encrypted_rand: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RevDetails:
     """RevDetails (RFC 9810 5.3.9); ``crl_entry_details`` is the DER of Extensions."""
 
@@ -168,7 +169,7 @@ class RevDetails:
     crl_entry_details: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CertId:
     """CertId (RFC 4211 6.5); ``issuer`` is the DER of a GeneralName."""
 
@@ -176,7 +177,7 @@ class CertId:
     serial_number: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CertReqMessages:
     """Body of ir, cr and kur."""
 
@@ -184,7 +185,7 @@ class CertReqMessages:
     requests: tuple[CertReqMsg, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CertRepMessage:
     """Body of ip, cp and kup. ``ca_pubs`` are certificates."""
 
@@ -193,7 +194,7 @@ class CertRepMessage:
     ca_pubs: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pkcs10:
     """Body of p10cr: the DER of a CertificationRequest (RFC 2986)."""
 
@@ -201,7 +202,7 @@ class Pkcs10:
     request: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PopDecChallenges:
     """Body of popdecc."""
 
@@ -209,7 +210,7 @@ class PopDecChallenges:
     challenges: tuple[Challenge, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PopDecResponses:
     """Body of popdecr: the numbers found, in the order of the challenges."""
 
@@ -217,7 +218,7 @@ class PopDecResponses:
     numbers: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RevReq:
     """Body of rr."""
 
@@ -225,7 +226,7 @@ class RevReq:
     details: tuple[RevDetails, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RevRep:
     """Body of rp."""
 
@@ -235,14 +236,14 @@ class RevRep:
     crls: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PkiConf:
     """Body of pkiconf."""
 
     type: ClassVar = BodyType.PKICONF
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class General:
     """Body of genm and genp."""
 
@@ -250,7 +251,7 @@ class General:
     infos: tuple[InfoTypeAndValue, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ErrorMessage:
     """Body of error."""
 
@@ -260,7 +261,7 @@ class ErrorMessage:
     details: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CertConfirm:
     """Body of certConf; no statuses at all means "everything rejected"."""
 
@@ -268,7 +269,7 @@ class CertConfirm:
     statuses: tuple[CertStatus, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PollRequest:
     """Body of pollReq."""
 
@@ -276,7 +277,7 @@ class PollRequest:
     cert_req_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PollResponse:
     """Body of pollRep."""
 
@@ -284,7 +285,7 @@ class PollResponse:
     polls: tuple[Poll, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unread:
     """A body we only recognise (krr, announcements, nested ...): its octets without the outer tag."""
 

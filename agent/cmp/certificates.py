@@ -11,7 +11,7 @@ import unicodedata
 import warnings
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.cmp import der
 from agent.cmp.errors import MalformedMessage
 from agent.cmp.failures import clean_text
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -54,7 +55,7 @@ _REMEMBERED: Final = 128
 """Certificates of which the facts are kept: one answer asks for those of the same few some twenty times."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Facts:
     """All that is in a certificate and matters here. Names of usages are the RFC's, OIDs are dotted text."""
 
@@ -98,7 +99,7 @@ class Facts:
         return self.subject_key == self.issuer_key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class AlgorithmRules:
     """Which keys and signature hashes are strong enough, as data.
 

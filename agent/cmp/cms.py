@@ -9,10 +9,10 @@ say nothing that we need, and are left out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from agent.cmp import der
+from agent.frozen import frozen
 
 ID_DATA: Final = bytes.fromhex("06092a864886f70d010701")
 """DER of the OID id-data: the content is octets, whose meaning the context knows."""
@@ -34,7 +34,7 @@ _VERSION_2: Final = b"\x02\x01\x02"
 _VERSION_3: Final = b"\x02\x01\x03"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class KeyTransport:
     """KeyTransRecipientInfo (RFC 5652 6.2.1). ``recipient`` and ``algorithm`` are DER."""
 
@@ -43,7 +43,7 @@ class KeyTransport:
     encrypted_key: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class KeyAgreement:
     """KeyAgreeRecipientInfo (RFC 5652 6.2.2) with the sender's key for this one message.
 
@@ -59,7 +59,7 @@ class KeyAgreement:
     encrypted_key: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class EnvelopedData:
     """EnvelopedData (RFC 5652 6.1). ``content_type`` and ``algorithm`` are DER, ``content`` is encrypted."""
 
@@ -69,7 +69,7 @@ class EnvelopedData:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class EncryptedValue:
     """EncryptedValue (RFC 4211 2.1, deprecated). The algorithms are DER, ``key`` and ``value`` are encrypted."""
 

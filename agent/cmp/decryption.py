@@ -8,7 +8,6 @@ answer only when what came out is what they asked for (:mod:`agent.cmp.challenge
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 
 from agent.cmp import algorithms, cms, der
 from agent.cmp.errors import ProtocolViolation
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm
@@ -61,7 +61,7 @@ class Decryptor(Protocol):
         """Return the shared secret with the owner of a DER SubjectPublicKeyInfo: the x-coordinate, no key yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Content:
     """A content-encryption algorithm: the primitive, octets of its key, and whether only a legacy profile has it."""
 
@@ -77,7 +77,7 @@ class _Content:
         return TripleDES(key)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Derivation:
     """A key-derivation function of a key-agreement scheme: its hash, and which function."""
 

@@ -8,10 +8,10 @@ all tags and lengths, no object is built. The same few lines give the slices tha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from agent.cmp.errors import MalformedMessage
+from agent.frozen import frozen
 
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
@@ -38,7 +38,7 @@ _UTC_TIME_LENGTH: Final = 13
 _GENERALIZED_TIME_LENGTH: Final = 15
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """Caps on what is parsed: ``size`` in octets, ``depth`` in nested values, ``elements`` in values all told."""
 

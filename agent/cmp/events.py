@@ -6,15 +6,16 @@ added. They never need an answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from agent.cmp.acceptance import Objection
     from agent.cmp.bodies import General, RevRep
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Undecided:
     """The CA has not decided. ``check_after`` is its word in seconds, 0 or more, with no upper bound; None: no word.
 
@@ -27,7 +28,7 @@ class Undecided:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Issued:
     """A certificate that passed every check. Make it durable, then go on: ``confirm`` tells whether certConf is due.
 
@@ -41,7 +42,7 @@ class Issued:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Unacceptable:
     """A certificate came and is refused; ``confirm`` tells whether the CA can still be told (certConf)."""
 
@@ -51,7 +52,7 @@ class Unacceptable:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Declined:
     """A well protected no: PKIStatus, PKIFailureInfo bits and the CA's words (clean, bounded)."""
 
@@ -61,21 +62,21 @@ class Declined:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Concluded:
     """The transaction is over: the certificate is confirmed, or our refusal was heard."""
 
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Challenged:
     """The CA wants to see that we can decrypt (popdecc). We can: what is sent next shows it."""
 
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Answered:
     """A revocation or a question was answered; ``body`` is rp or genp."""
 

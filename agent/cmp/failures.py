@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from agent.cmp.errors import MalformedMessage
+from agent.frozen import frozen
 
 TEXT_LIMIT: Final = 200
 """Characters of a peer's own words that we show."""
@@ -95,7 +95,7 @@ class RetryClass(StrEnum):
     SUCCESS_IF_SAME = "success-if-same"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FailureRule:
     """One bit: ``meaning`` in plain words, ``remedy`` for whoever stands in front of the device, and ``retry``."""
 

@@ -6,7 +6,7 @@ the new memory. Nothing is kept of an answer that raises.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent.cmp import acceptance, learning, material, names, peer, proving
@@ -31,6 +31,7 @@ from agent.cmp.messages import PVNO_2, BodyType, Info
 from agent.cmp.possession import PopMethod
 from agent.cmp.request import Revocation, Wanted
 from agent.cmp.states import State, Trigger
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -55,7 +56,7 @@ _CONFIRMING: Final = frozenset({State.CONFIRMING, State.CONFIRM_POLLING})
 _TEST_DATA: Final = b"enrolld: does this private key belong to the new certificate?"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Answer:
     """A message that is for us, verified and fresh. ``notes`` are remarks about it so far."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,11 +12,12 @@ from agent.cmp.failures import clean_text
 from agent.cmp.messages import PVNO_2, BodyType
 from agent.cmp.request import ANSWER_TO
 from agent.cmp.states import State
+from agent.frozen import frozen
 
 VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Memory:
     """All that changes in the course of a transaction. Certificates are DER, names the DER of a GeneralName."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.cmp import asn1, der
 from agent.cmp.failures import clean_text
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from agent.cmp.bodies import Body
@@ -80,7 +80,7 @@ class Info(StrEnum):
     CRLS = "1.3.6.1.5.5.7.4.23"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InfoTypeAndValue:
     """``type`` is a dotted OID, ``value`` the DER of its value or None."""
 
@@ -88,7 +88,7 @@ class InfoTypeAndValue:
     value: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Header:
     """PKIHeader (RFC 9810 5.1.1). ``sender`` and ``recipient`` are the DER of a GeneralName."""
 
@@ -110,7 +110,7 @@ class Header:
         return next((entry for entry in self.general_info if entry.type == kind), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Message:
     """A received PKIMessage: header read, body still octets.
 

@@ -7,7 +7,7 @@ under the same root.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ from agent.cmp.errors import CmpError, ProtectionError, UntrustedPeer
 from agent.cmp.failures import PKIStatus, clean_text, describe
 from agent.cmp.protection import Kind, ProtectionRules
 from agent.cmp.revocation import Checking, demand_standing
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,7 +38,7 @@ _MAXIMUM_CANDIDATES: Final = 32
 _NO_COMPLAINT: Final = frozenset({PKIStatus.ACCEPTED, PKIStatus.GRANTED_WITH_MODS, PKIStatus.WAITING})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PeerRules:
     """Who may answer, and how.
 
@@ -55,7 +56,7 @@ class PeerRules:
     """Links for the signer's path beside those that come along; trusted for nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Proof:
     """How a message was shown to come from the CA. ``notes`` are weakenings that a person should read."""
 
@@ -141,7 +142,7 @@ def _authorise(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claim:
     """What an answer *says* without proof: words for people, and failure bits. It never changes a transaction."""
 

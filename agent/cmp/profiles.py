@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from agent.cmp.algorithms import SIGNATURES
@@ -12,9 +12,10 @@ from agent.cmp.errors import LocalError
 from agent.cmp.messages import BodyType
 from agent.cmp.possession import PopMethod
 from agent.cmp.protection import ProtectionRules
+from agent.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Profile:
     """One set of rules; ``source`` says where it is written down. Keys and signatures have the key stores' names."""
 

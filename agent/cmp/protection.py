@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.cmp import algorithms, asn1, der
 from agent.cmp.errors import LocalError, ProtectionError, WrongMac
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Kind(StrEnum):
     SIGNATURE = "signature"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ProtectionRules:
     """What protection is accepted from a peer. Iterations and salt are bounded before any hash is computed."""
 
@@ -57,7 +57,7 @@ class ProtectionRules:
     """Calls of PBKDF2's pseudorandom function for one key: iterations times blocks of the key. Some seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MacParameters:
     """How a MAC is made from a secret; ``salt`` stays the same through a transaction.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography import x509
@@ -28,6 +28,7 @@ from agent.cmp.errors import LocalError, MalformedMessage
 from agent.cmp.messages import NULL_DN, PVNO_2, PVNO_3, BodyType, InfoTypeAndValue
 from agent.cmp.possession import PopMethod, announce, sign_pkcs10, sign_request
 from agent.cmp.protection import Kind, MacParameters, MacProtector, Protector, SignatureProtector
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -73,7 +74,7 @@ class Request(Protocol):
         """Return the first message's body."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Originator:
     """Who we are in one transaction: how our messages are protected and under which name.
 
@@ -143,7 +144,7 @@ def by_certificate(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Wanted:
     """What we want: a certificate for ``signer``'s public key.
 
@@ -212,7 +213,7 @@ class Wanted:
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Revocation:
     """What we want gone: the certificate named by ``issuer`` (DER Name) and ``serial_number`` (RFC 9483 4.2).
 
@@ -235,7 +236,7 @@ class Revocation:
         return RevReq((RevDetails(template=template, crl_entry_details=names.extensions([(reason, False)])),))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Inquiry:
     """What we want to know: one InfoTypeAndValue of a genm (RFC 9483 4.3); ``value`` is DER or None."""
 

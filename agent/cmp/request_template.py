@@ -6,7 +6,6 @@ that may be certified.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
@@ -16,6 +15,7 @@ from agent.cmp.bodies import Control
 from agent.cmp.certificates import name_key, quoted
 from agent.cmp.crmf import decode_template
 from agent.cmp.failures import clean_text
+from agent.frozen import frozen
 
 _CURVES: Final = {
     "1.2.840.10045.3.1.7": "ec-p256",
@@ -42,7 +42,7 @@ _EMPTY: Final = frozenset({b"", b"\x30\x00", b"\x05\x00"})
 """How "fill this in" is written as a value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RequestTemplate:
     """What the CA wants. ``keys`` are named as in our settings, others by OID; None where any key will do."""
 

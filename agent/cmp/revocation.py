@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -33,6 +32,7 @@ from agent.cmp.certificates import (
 )
 from agent.cmp.errors import MalformedMessage, StandingUnknown, UntrustedPeer
 from agent.cmp.failures import clean_text
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -74,7 +74,7 @@ class Mode(StrEnum):
     """Whoever is not shown to be good is refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Checking:
     """How the signers of answers are checked. ``lists`` are at hand; ``complete``: there are no more to be had."""
 
@@ -83,7 +83,7 @@ class Checking:
     complete: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Finding:
     """The standing of one certificate. ``text`` says it in words; ``reason`` is the CRLReason's name if revoked."""
 
@@ -99,7 +99,7 @@ class Finding:
     """Whether it is unknown because the certificate names no CRL, and none is at hand: nobody offers to tell."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class RevocationList:
     """A CRL as it was read; nothing of it is verified."""
 

@@ -6,7 +6,6 @@ the root that is trusted already. Old and new are then trusted side by side, unt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +15,7 @@ from pyasn1_modules import rfc8649
 from agent.cmp import algorithms, asn1, der
 from agent.cmp.certificates import AlgorithmRules, Facts, load, read, signature_verifies, when
 from agent.cmp.errors import CmpError, MalformedMessage, UntrustedPeer
+from agent.frozen import frozen
 
 HASH_OF_ROOT_KEY: Final = str(rfc8649.id_ce_hashOfRootKey)
 """Extension of a root that announces its successor's key (RFC 8649)."""
@@ -23,7 +23,7 @@ _AHEAD: Final = timedelta(days=90)
 """A new root may begin this much later than now: it is handed out before it is used."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RootUpdate:
     """RootCaKeyUpdateContent: certificates as DER; the two cross certificates may be missing."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from agent.cmp.acceptance import Expectation
@@ -21,7 +22,7 @@ class Source(StrEnum):
     """The root among extraCerts of the first ip, which nothing proves (TS 33.310 9.5.4.3)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Learning:
     """``root_pins``, unless empty, are SHA-256 hashes of the SubjectPublicKeyInfo of the roots that may be learned."""
 
@@ -29,7 +30,7 @@ class Learning:
     root_pins: frozenset[bytes] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Terms:
     """The terms of one transaction. They come from the configuration as it is now, also when it is resumed.
 

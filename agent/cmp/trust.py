@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -33,6 +32,7 @@ from agent.cmp.certificates import (
 )
 from agent.cmp.errors import MalformedMessage, UntrustedPeer
 from agent.cmp.name_constraints import violation
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate, Name
@@ -114,7 +114,7 @@ class Role(StrEnum):
     PINNED = "pinned"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Authorisation:
     """``role`` of the signer; ``key_usage_ignored`` when only the quirk ``ignore-key-usage`` let it pass (log it)."""
 
@@ -228,7 +228,7 @@ def _not_authorised(signer: Facts, expected: Name | None, *, is_ca: bool, config
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Terms:
     at: datetime
     clock_trusted: bool
@@ -236,7 +236,7 @@ class _Terms:
     rules: AlgorithmRules
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Failure:
     """``reached``: how many links held before this; the highest one is what people want to read."""
 

@@ -11,11 +11,11 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.config.findings import Notice
+from agent.frozen import frozen
 from agent.settings import DirectoryTarget, HookTarget, StrongswanTarget
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ DAEMON: Final = "enrolld"
 _READ, _WRITE, _ENTER = 4, 2, 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """Somebody who wants to reach something."""
 

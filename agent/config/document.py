@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from agent.config.findings import KeyPath, Mistakes, Place
 from agent.config.syntax import explain
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     import yaml
@@ -32,7 +33,7 @@ _UNFIT: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud8
 what ends a line in YAML but not in an editor, so that lines are counted alike."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scalar:
     """One value as it stands in the file; ``plain`` when it is not in quotes, so that YAML may read it as a number."""
 
@@ -41,7 +42,7 @@ class Scalar:
     plain: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """A YAML sequence."""
 
@@ -49,7 +50,7 @@ class Listing:
     items: list[Node] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """A YAML mapping: keys with values, in the order of the file, each key once."""
 
@@ -57,7 +58,7 @@ class Table:
     entries: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unusable:
     """A value that was refused here already; whoever meets it keeps quiet."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from agent.errors import ConfigurationError
+from agent.frozen import frozen
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """From the top of the file to a value: ``("authorities", "operator", "urls", 0)``."""
@@ -26,7 +27,7 @@ class Wrong(Exception):
         self.remedy = remedy
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Notice:
     """Something to tell a person about one key. ``str()`` is ``key.path: text (remedy)``."""
 
@@ -53,7 +54,7 @@ class Place:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mistake:
     """A notice about something that cannot be accepted; without a ``place`` it is about the whole file."""
 

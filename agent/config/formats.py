@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from agent import units
 from agent.config.findings import Wrong, shown
 from agent.config.names import alternative_name, distinguished_name, host_name, ip_address
+from agent.frozen import frozen
 from agent.settings import Format
 
 _URL: Final = re.compile(
@@ -32,7 +32,7 @@ _OTHERS: Final = 0o007
 _OWNER_READS: Final = 0o400
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """``check(text, base)`` reads it; ``pattern`` is what an editor can check (JSON Schema); ``form`` is for people.
 

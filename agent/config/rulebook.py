@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from agent.config.findings import KeyPath, Notice
 from agent.config.reading import UnreadValue
+from agent.frozen import frozen
 from agent.settings import AuthoritySettings, DeployTarget, IdentitySettings, Settings, TokenSettings
 
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry(Generic[S]):
     """One named section, and all there is around it."""
 
@@ -28,7 +28,7 @@ Target: TypeAlias = Entry[DeployTarget]
 Token: TypeAlias = Entry[TokenSettings]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule(Generic[S]):
     """``key`` is below the section (dots between levels); ``broken`` tells whether the rule is."""
 
@@ -38,7 +38,7 @@ class Rule(Generic[S]):
     remedy: str | Callable[[Entry[S]], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RuleBook:
     """The rules of one weight, by the kind of section they are about."""
 

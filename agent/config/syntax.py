@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.config.findings import Place, shown
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     import yaml
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Sentence:
     """``pattern`` is searched in the parser's ``context | problem``; LETTER in ``text`` is what stands there."""
 

@@ -19,6 +19,7 @@ import vici
 from vici.exception import CommandException, DeserializationException, SessionException
 
 from agent.errors import ConsumerRefused, ConsumerUnavailable, DeployError
+from agent.frozen import frozen
 
 _TIMEOUT: Final = 20.0
 """Seconds charon may take for one command: all of them are answered from memory."""
@@ -33,7 +34,7 @@ TROUBLE: Final = (CommandException, SessionException, *_RUBBISH, OSError, Deploy
 """Whatever can go wrong between us and charon, before and after it was put into words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Connection:
     """A connection that charon has loaded."""
 
@@ -43,7 +44,7 @@ class Connection:
     """Whether it names the address of its peer, so that it can be started from here."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Holding:
     """A certificate that charon knows: DER, and whether it has the key to it."""
 

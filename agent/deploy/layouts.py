@@ -7,7 +7,6 @@ trusts first, then the chain and the key, and last the certificate, whose change
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from agent.deploy.material import certificates_pem
 from agent.errors import ConsumerRefused
+from agent.frozen import frozen
 from agent.settings import Layout
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent.settings import DirectoryTarget
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """One kind of file: ``name`` where the configuration gives no other one, ``content`` made from the credential."""
 

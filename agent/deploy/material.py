@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from agent.frozen import frozen
 from agent.store import pem
 from hsm import keyfile, keyformat, uri
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from agent.store.generations import Generation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Material:
     """One credential. Certificates are DER. The private key is not shown where this is printed."""
 

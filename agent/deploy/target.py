@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from agent.frozen import frozen
 from agent.settings import DirectoryTarget, HookTarget, StrongswanTarget
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ RESTORED: Final = "restored"
 ROLLED_BACK: Final = "rolled-back"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Change:
     """What is to be brought to a consumer."""
 
@@ -53,7 +53,7 @@ class Target(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Hands:
     """What a target works with: the identity's name, ``say`` for remarks on the way, and where secrets come from."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from cryptography import x509
 from agent.cmp.failures import PKIFailureInfo
 from agent.cmp.protection import ProtectionRules
 from agent.errors import ConfigurationError
+from agent.frozen import frozen
 from agent.labca import fault, pki
 from agent.labca.answering import Secretary
 from agent.labca.crl import RevocationList
@@ -38,7 +38,7 @@ class ConnectionDropped(ConnectionError):
     """The CA was told to close the connection instead of answering."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RecordedTransaction:
     """A transaction and every message that carried its transactionID, oldest first."""
 
@@ -50,7 +50,7 @@ class RecordedTransaction:
     messages: tuple[LoggedMessage, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Record:
     """Everything the CA has done. ``messages`` holds also those that belong to no transaction."""
 

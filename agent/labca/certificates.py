@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.cmp import algorithms, der
+from agent.frozen import frozen
 from agent.labca import encoding
 from agent.labca.encoding import Extension
 from agent.labca.keys import LabKey, key_identifier
@@ -32,7 +33,7 @@ _VERSION_3: Final = bytes.fromhex("a003020102")
 _URI: Final = 0x86
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credential:
     """A certificate and its key. ``chain`` are the certificates above it, its issuer first, the root left out."""
 
@@ -57,7 +58,7 @@ class Credential:
         return self.loaded.public_bytes(Encoding.PEM)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Plan:
     """Everything that will be in a certificate. ``subject`` and ``public_key`` are DER; misbehaviour edits this."""
 

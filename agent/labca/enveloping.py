@@ -7,7 +7,6 @@ each finds the other's mistakes. OpenSSL and others judge both in the tests.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 
 from agent.cmp import algorithms, cms, der
 from agent.cmp.failures import PKIFailureInfo as Failure
+from agent.frozen import frozen
 from agent.labca import encoding
 from agent.labca.refusal import Refusal
 
@@ -44,7 +44,7 @@ _HKDF: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Recipe:
     """How something is encrypted. ``oaep`` and ``derivation`` name hashes; ``key_size`` is the octets of AES keys."""
 
@@ -58,7 +58,7 @@ class Recipe:
     ukm: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Sealing:
     """What is to be encrypted, and for whom; misbehaviour edits this.
 

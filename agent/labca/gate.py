@@ -7,7 +7,7 @@ client is wrong.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -20,6 +20,7 @@ from agent.cmp.errors import CmpError
 from agent.cmp.failures import PKIFailureInfo as Failure
 from agent.cmp.messages import BodyType
 from agent.cmp.protection import Kind, ProtectionRules
+from agent.frozen import frozen
 from agent.labca import mac
 from agent.labca.records import CertificateStatus
 from agent.labca.refusal import Refusal
@@ -51,7 +52,7 @@ FOLLOW_UPS: Final = frozenset({BodyType.CERTCONF, BodyType.POLLREQ, BodyType.POP
 """Messages that continue a transaction; all others open one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Requester:
     """Who asks. ``identity`` must stay the same through a transaction."""
 

@@ -7,7 +7,7 @@ one that is put on the waiting list.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ from agent.cmp.bodies import CertReqMessages, CertTemplate, Control, Pkcs10, Pop
 from agent.cmp.errors import CmpError
 from agent.cmp.failures import PKIFailureInfo as Failure
 from agent.cmp.messages import BodyType
+from agent.frozen import frozen
 from agent.labca import certificates, challenge, encoding, mac
 from agent.labca.certificates import Plan
 from agent.labca.encoding import Extension
@@ -38,7 +39,7 @@ _IDENTIFIERS: Final = frozenset({certificates.SUBJECT_KEY_IDENTIFIER, certificat
 _CONTEXT_0: Final = 0xA0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Order:
     """What will be issued. ``modified`` says that it is not all that was asked for (grantedWithMods)."""
 
@@ -46,7 +47,7 @@ class Order:
     modified: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Wish:
     """A request of either syntax: what it asks for and the proof that came with it, already verified."""
 

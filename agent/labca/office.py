@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from agent.frozen import frozen
+
 if TYPE_CHECKING:
     from agent.cmp.bodies import Body
     from agent.cmp.messages import InfoTypeAndValue, Message
@@ -37,7 +39,7 @@ class Office:
     """What goes into certificates as CRL distribution point."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Exchange:
     """One request whose sender is known. Handlers change ``transaction``; whoever called them saves it."""
 
@@ -49,7 +51,7 @@ class Exchange:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Answer:
     """What a handler decided. ``recip_nonce`` None: the senderNonce of the message just received."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from agent.cmp import messages
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from agent.cmp.bodies import Body
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 CMP_TYPE = "application/pkixcmp"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Outgoing:
     """A message to be sent. ``protector`` None: unprotected. Misbehaviour edits this."""
 
@@ -35,7 +36,7 @@ class Outgoing:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Reply:
     """What goes back over HTTP. ``dropped``: the connection is closed instead."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.cmp import der, names
 from agent.errors import StateError
+from agent.frozen import frozen
 from agent.labca import certificates
 from agent.labca.certificates import (
     CMC_RA,
@@ -43,7 +44,7 @@ _BACKDATE: Final = timedelta(days=1)
 """A device whose clock is a little slow must still find its CA valid."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RootUpdate:
     """A prepared change of the root (RFC 9810 4.4): the new root, and each root certified by the other."""
 
@@ -58,7 +59,7 @@ class RootUpdate:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pki:
     """All credentials of the lab. ``issuing`` is the root itself where no CA stands between."""
 

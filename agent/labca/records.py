@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from agent.frozen import frozen
+
 if TYPE_CHECKING:
     from agent.cmp.messages import BodyType
 
@@ -74,7 +76,7 @@ class Transaction:
     last_answer: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Certificate:
     """One issued certificate. ``owner`` is the identity that may renew and revoke it."""
 
@@ -90,7 +92,7 @@ class Certificate:
     reason: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LoggedMessage:
     """One message that came or went; ``type`` is None for what could not be read."""
 

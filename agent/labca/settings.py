@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.cmp.messages import BodyType
+from agent.frozen import frozen
 from agent.labca.keys import KeyKind
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class WaitingForm(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LabCaSettings:
     """Settings of the lab CA. All durations are ``timedelta``; sizes are octets."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ from agent.cmp.bodies import CertRepMessage, ErrorMessage, General, PkiConf, Pol
 from agent.cmp.failures import PKIStatus
 from agent.cmp.messages import BodyType
 from agent.cmp.protection import PASSWORD_BASED_MAC, Kind, MacParameters, MacProtector, SignatureProtector
+from agent.frozen import frozen
 from agent.labca import certificates, encoding
 from agent.labca.encoding import Extension
 from agent.labca.fault import Fault, Misbehaviour
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from agent.labca.pki import Pki
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Circumstances:
     """What a fault may look at: the request, who sent it, the lab's credentials."""
 

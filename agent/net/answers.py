@@ -6,11 +6,11 @@ An answer with a CMP message never comes here: it is handed up whatever its stat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from agent.errors import NotCmp, ServerBusy, TransportError
+from agent.frozen import frozen
 from agent.net.text import printable
 
 CONTENT_TYPE: Final = "application/pkixcmp"
@@ -48,7 +48,7 @@ _STATUS_CLASS: Final[dict[int, tuple[str, str]]] = {
 _UNKNOWN_STATUS: Final = ("answered with a status that HTTP does not know", "Check host and port of the url.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Head:
     """Status and headers of an answer; ``headers`` finds names in any case."""
 

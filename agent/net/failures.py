@@ -10,13 +10,13 @@ import errno
 import http.client
 import socket
 import ssl
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from urllib3.exceptions import HTTPError
 
 from agent.errors import Unreachable
+from agent.frozen import frozen
 from agent.net.connection import AllowanceExceededError, ProxyRefusedError
 from agent.net.text import printable
 
@@ -49,7 +49,7 @@ class Cause(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Explanation:
     """``words``: what an address said, as the end of a sentence that began with it; ``remedy``: what to do next."""
 
@@ -197,7 +197,7 @@ _SAID_IN_FULL: Final = {Cause.TLS_HOST_NAME, Cause.TLS_OTHER, Cause.PROXY_REFUSE
 """Causes whose words gain from what the error itself says."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """One address that failed: ``where`` names it, ``cause`` and ``words`` say why."""
 

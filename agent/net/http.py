@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import http.client
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, Self
 
 from urllib3.exceptions import HTTPError
 
 from agent.errors import NotCmp, Unreachable
+from agent.frozen import frozen
 from agent.net.answers import CONTENT_TYPE, Head, explain, refuse_framing, too_large
 from agent.net.connection import USER_AGENT, AllowanceExceededError, CmpConnection, ProxyRefusedError, connection_to
 from agent.net.failures import CAUSES, Cause, Failure, classify, failure, unreachable
@@ -48,7 +49,7 @@ _BROKEN: Final = (OSError, http.client.HTTPException, HTTPError, AllowanceExceed
 """Whatever can go wrong between us and a peer; ssl.SSLError and TimeoutError are OSErrors."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """A CMP message (not yet looked at), the address that sent it and the HTTP status it came with."""
 

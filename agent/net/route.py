@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from agent.errors import ConfigurationError
+from agent.frozen import frozen
 from agent.net.text import printable
 from agent.net.tls import tls_context
 
@@ -28,7 +28,7 @@ _VISIBLE: Final = re.compile(r"[!-~]+")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """One socket address: ``family`` as in ``socket.AF_INET6``, ``sockaddr`` as its functions take it."""
 
@@ -40,7 +40,7 @@ class Address:
         return f"{self.sockaddr[0]} port {self.sockaddr[1]}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Endpoint:
     """Host and port behind a URL. ``host`` has no brackets and keeps an IPv6 zone (``fe80::1%eth0``)."""
 
@@ -65,7 +65,7 @@ class Endpoint:
         return f"[{self.bare_host}]:{self.port}" if ":" in self.host else f"{self.bare_host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Route:
     """One URL of the authority and how to get there."""
 

@@ -13,7 +13,8 @@ itself takes comes on top: deadlines of workers must be short against the life t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from agent.frozen import frozen
 
 _SHARE_OF_LIFE = 1 / 8
 """Our own wait may cost this share of the life that remains: small enough to leave 7/8, large enough that a
@@ -29,7 +30,7 @@ _LARGEST_EXPONENT = 64
 """2^64 times any base is past every cap; more would only overflow."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pace:
     """How patient to be in one situation; all in seconds."""
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from agent.frozen import frozen
 
 SLICE = 60.0
 """Seconds of the longest sleep: a step or a suspend is noticed within a minute, for one wake-up a minute."""
@@ -93,7 +94,7 @@ def clamp_deadline(stored: datetime, now: datetime, maximum: timedelta) -> datet
     return stored if stored - now <= maximum else now + maximum
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Sample:
     """Three clocks read together."""
 
@@ -112,7 +113,7 @@ class StepKind(StrEnum):
     SUSPEND = "suspend"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Step:
     """One thing that happened between two samples; ``amount`` in seconds is positive."""
 

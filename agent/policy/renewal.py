@@ -17,10 +17,10 @@ remains each time, about 20 times in ten years, not in a loop.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from agent.frozen import frozen
 from agent.policy.jitter import fraction
 
 AT = 0.66
@@ -79,7 +79,7 @@ class Reason(StrEnum):
     NO_END = "the certificate names no end"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RenewalPlan:
     """What to do with one certificate, and when. All times are aware UTC."""
 

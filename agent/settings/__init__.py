@@ -35,7 +35,6 @@ from agent.settings.declaring import (
     NAME,
     SOFTWARE,
     Format,
-    Section,
     section,
     setting,
 )
@@ -99,7 +98,6 @@ __all__ = [
     "RenewalSettings",
     "RequestType",
     "RevocationCheck",
-    "Section",
     "Settings",
     "SharedSecretSettings",
     "SignatureName",
@@ -113,7 +111,7 @@ __all__ = [
 
 
 @section
-class TokenSettings(Section):
+class TokenSettings:
     """A PKCS#11 token that holds keys."""
 
     module: Path = setting("the vendor's PKCS#11 module, a shared object", example="/usr/lib/softhsm/libsofthsm2.so")
@@ -135,7 +133,7 @@ class TokenSettings(Section):
 
 
 @section
-class RecordingSettings(Section):
+class RecordingSettings:
     """Messages kept for a support bundle (``enrollctl capture``), without what a secret made in them."""
 
     transactions: int = setting(
@@ -147,7 +145,7 @@ class RecordingSettings(Section):
 
 
 @section
-class DaemonSettings(Section):
+class DaemonSettings:
     """How the daemon works."""
 
     workers: int = setting("how many jobs run at a time", default=2, bounds=(1, 64))
@@ -162,7 +160,7 @@ class DaemonSettings(Section):
 
 
 @section
-class Settings(Section):
+class Settings:
     """What enrolld does: one file for all of it."""
 
     state_directory: Path = setting("credentials and open transactions", default=Path("/var/lib/enrolld"))

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from agent.settings.algorithms import HashName, HmacName, MacAlgorithm, SignatureName
-from agent.settings.declaring import Format, Section, section, setting
+from agent.settings.declaring import Format, section, setting
 
 
 class ProfileName(StrEnum):
@@ -35,7 +35,7 @@ class AnchorSource(StrEnum):
 
 
 @section
-class EnrollmentAnchorsSettings(Section):
+class EnrollmentAnchorsSettings:
     """What `trust-anchors: enrollment` believes. Learned once, kept with the certificate, strict from then on."""
 
     source: AnchorSource = setting(
@@ -53,7 +53,7 @@ class EnrollmentAnchorsSettings(Section):
 
 
 @section
-class MacSettings(Section):
+class MacSettings:
     """How a shared secret protects messages. No setting suits every server: see docs/interop.md."""
 
     algorithm: MacAlgorithm = setting("PasswordBasedMac (RFC 9810) or PBMAC1 (RFC 9481)", default=MacAlgorithm.PBM)
@@ -64,7 +64,7 @@ class MacSettings(Section):
 
 
 @section
-class HttpSettings(Section):
+class HttpSettings:
     """How messages travel (RFC 9811)."""
 
     connect_timeout: float = setting(
@@ -100,7 +100,7 @@ class HttpSettings(Section):
 
 
 @section
-class PollingSettings(Section):
+class PollingSettings:
     """What to do while the CA is undecided."""
 
     minimum: float = setting(
@@ -126,7 +126,7 @@ class RevocationCheck(StrEnum):
 
 
 @section
-class CrlSettings(Section):
+class CrlSettings:
     """CRLs, over http and https from the addresses in certificates, and by genm from the CA."""
 
     signer: RevocationCheck = setting(
@@ -143,7 +143,7 @@ class CrlSettings(Section):
 
 
 @section
-class AuthoritySettings(Section):
+class AuthoritySettings:
     """A CA or RA that speaks CMP: where it is, whom to trust, and how to talk to it."""
 
     urls: tuple[str, ...] = setting(

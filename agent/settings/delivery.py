@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from agent.settings.declaring import Format, Section, section, setting
+from agent.settings.declaring import Format, section, setting
 
 
 class OnFailure(StrEnum):
@@ -39,7 +39,7 @@ _ON_FAILURE: Final = (
 
 
 @section
-class StrongswanTarget(Section):
+class StrongswanTarget:
     """Give the credential to strongSwan over vici."""
 
     vici: str = setting("charon's vici socket", default="/run/charon.vici", format=Format.SOCKET)
@@ -57,7 +57,7 @@ class StrongswanTarget(Section):
 
 
 @section
-class FileNames(Section):
+class FileNames:
     """What the files are called, below the directory; subdirectories must exist unless the layout makes them."""
 
     certificate: str | None = setting("the certificate", default=None, example="tls.crt")
@@ -70,7 +70,7 @@ class FileNames(Section):
 
 
 @section
-class DirectoryTarget(Section):
+class DirectoryTarget:
     """Write the credential as files for a consumer."""
 
     path: Path = setting("directory to write to; it must exist", example="/etc/ike")
@@ -98,7 +98,7 @@ class DirectoryTarget(Section):
 
 
 @section
-class HookTarget(Section):
+class HookTarget:
     """Run a command when a new credential is installed."""
 
     command: tuple[str, ...] = setting(
@@ -112,7 +112,7 @@ class HookTarget(Section):
 
 
 @section
-class DeployTarget(Section):
+class DeployTarget:
     """One consumer of the credential: exactly one of the three."""
 
     strongswan: StrongswanTarget | None = setting("strongSwan over vici", default=None)

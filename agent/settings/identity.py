@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from agent.settings.algorithms import ExtendedKeyUsage, KeyAlgorithm, KeyUsage
-from agent.settings.declaring import SOFTWARE, Format, Section, section, setting
+from agent.settings.declaring import SOFTWARE, Format, section, setting
 from agent.settings.delivery import DeployTarget
 
 
@@ -41,7 +41,7 @@ class RenewalKey(StrEnum):
 
 
 @section
-class KeySettings(Section):
+class KeySettings:
     """The key of an identity: made by us, or made elsewhere (``existing``)."""
 
     algorithm: KeyAlgorithm = setting("what to make: kind and size", default=KeyAlgorithm.EC_P256)
@@ -66,7 +66,7 @@ class KeySettings(Section):
 
 
 @section
-class SharedSecretSettings(Section):
+class SharedSecretSettings:
     """A one-time secret given by the operator together with its reference."""
 
     reference: str = setting("which secret it is: the operator's reference number or name", example="enb-4711")
@@ -78,7 +78,7 @@ class SharedSecretSettings(Section):
 
 
 @section
-class VendorCertificateSettings(Section):
+class VendorCertificateSettings:
     """The certificate the vendor gave the device in the factory (TS 33.310 clause 9)."""
 
     certificate: Path = setting("the certificate, PEM", example="vendor.pem")
@@ -89,7 +89,7 @@ class VendorCertificateSettings(Section):
 
 
 @section
-class BootstrapSettings(Section):
+class BootstrapSettings:
     """How the first certificate is authenticated: exactly one of the two."""
 
     shared_secret: SharedSecretSettings | None = setting("by a one-time secret", default=None)
@@ -97,7 +97,7 @@ class BootstrapSettings(Section):
 
 
 @section
-class RenewalSettings(Section):
+class RenewalSettings:
     """When and how a certificate is renewed."""
 
     method: RenewalMethod = setting(
@@ -127,7 +127,7 @@ class RenewalSettings(Section):
 
 
 @section
-class IdentitySettings(Section):
+class IdentitySettings:
     """One certificate that is kept alive for one consumer."""
 
     authority: str = setting("name of the authority that certifies it", example="operator")

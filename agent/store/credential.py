@@ -16,12 +16,13 @@ was cut short, swapped or edited is found before it is used.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from agent.digest import sha256_hex
 from agent.errors import StateCorrupt
+from agent.frozen import frozen
 from agent.store import atomic, documents, pem
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _MAXIMUM_KEY: Final = 65_536
 _REFERENCE: Final = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Credential:
     """What the CA issued, about to become a generation. Certificates are DER."""
 
@@ -87,7 +88,7 @@ class Credential:
         return files | {DOCUMENT: documents.encode(document)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Generation:
     """A credential on disk. Nothing is read before it is asked for; every reading is checked.
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import structure
 from agent.errors import StateCorrupt
+from agent.frozen import frozen
 from agent.store import atomic, documents
 from agent.store.faults import reported
 
@@ -28,7 +29,7 @@ RECORD: Final = "deployment.json"
 _REMEDY: Final = "nothing needs to be done: every consumer is brought the credential anew"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetRecord:
     """What is known of one consumer. Times are ISO 8601 in UTC."""
 
@@ -49,7 +50,7 @@ class TargetRecord:
     """When it is tried or asked again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DeploymentRecord:
     """What is known of all consumers, by their labels."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from agent.digest import sha256_hex
 from agent.errors import StateCorrupt
+from agent.frozen import frozen
 from agent.store import atomic, documents
 from agent.store.credential import KEY_REFERENCE, PRIVATE_KEY, check_reference, file_reference
 from agent.store.faults import reported
@@ -29,7 +30,7 @@ SNAPSHOT: Final = "snapshot.json"
 STATE: Final = "state.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LastError:
     """Why the last attempt did not succeed: what happened, what to do next, the verdict, and when it was (UTC)."""
 
@@ -39,7 +40,7 @@ class LastError:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class IdentityState:
     """The record of one identity. Times are aware and UTC; whoever reads a deadline clamps it: clocks were wrong."""
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent import structure
 from agent.errors import ConfigurationError
+from agent.frozen import frozen
 from agent.settings import IdentitySettings, Settings
 
 if TYPE_CHECKING:
     from agent.supervisor.reading import Reading
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Configuration:
     """Settings whose identities are kept as the JSON they came in, an eighth of their size as objects."""
 

@@ -6,7 +6,6 @@ The interface is in ``io.enrolld.control.varlink`` beside this file; ``varlinkct
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ from agent import __version__, structure
 from agent.contract import Action, Outcome, Verdict
 from agent.control_client import INTERFACE, METHODS, SOCKET
 from agent.errors import AgentError
+from agent.frozen import frozen
 from agent.overview import Overview, look
 from agent.supervisor.jobs import basis
 from agent.supervisor.varlink import Client, Peer, Server
@@ -43,7 +43,7 @@ class Wrong(Exception):
         self.parameters = parameters
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Follower:
     """Who waits for the outcome of a job: ``more``: and wants every step; ``stay``: while the CA is undecided too."""
 

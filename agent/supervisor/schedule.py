@@ -5,11 +5,11 @@ After a job the verdict decides how long to wait (:data:`RETRY`); before one, wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Action, Verdict
+from agent.frozen import frozen
 from agent.policy import backoff, refresh
 from agent.policy.renewal import CertificateState
 
@@ -31,7 +31,7 @@ _HURRY: Final = 1 / 4
 _SHORTEST_DEADLINE: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryRule:
     """What follows a verdict. ``next_action`` is what the daemon does then, in words for ``enrollctl status``."""
 
@@ -66,7 +66,7 @@ RETRY: Final[dict[Verdict, RetryRule]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Next:
     """Do ``action`` after ``wait`` seconds; None: look again then."""
 

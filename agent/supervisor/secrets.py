@@ -7,11 +7,12 @@ import shlex
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import PinError, SecretError
+from agent.frozen import frozen
 from agent.supervisor.jobs import needs_secret
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ MAXIMUM: Final = 4096
 _OTHERS: Final = 0o007
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Secrets:
     """Everything secret that one worker inherits; none of it shows where this object is printed."""
 
@@ -36,7 +37,7 @@ class Secrets:
     """Passwords for consumers, by where they come from in the configuration."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """One thing that is secret, in the words of messages."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Action, Job, Outcome, Progress, Verdict
+from agent.frozen import frozen
 from agent.supervisor.children import COMMAND, Child
 from agent.supervisor.watching import Watch
 
@@ -19,7 +19,7 @@ FAREWELL: Final = 60.0
 """Seconds that a worker has for the message under way when the daemon ends; systemd's own patience is 90."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     """A job that is being done."""
 

@@ -8,7 +8,6 @@ goes on there.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.cmp import failures
@@ -29,6 +28,7 @@ from agent.cmp.transaction import (
 from agent.contract import Job, Outcome, Verdict
 from agent.errors import StateCorrupt, TransportError
 from agent.events import Event
+from agent.frozen import frozen
 from agent.settings import AnchorSource
 from agent.store.generations import Credential, Generation, IdentityStore
 from agent.worker import resuming
@@ -59,7 +59,7 @@ _MESSAGES: Final = {
 """What is sent in each state, for people; in the others it is the request itself, or a pollReq."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Tools:
     """What a course works with."""
 

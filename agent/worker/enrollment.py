@@ -6,7 +6,7 @@ From there on :mod:`agent.worker.course` exchanges the messages.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from agent.cmp.transaction import Transaction
 from agent.contract import Action, Job, Outcome, Verdict
 from agent.errors import StateCorrupt, StateError
 from agent.events import Event, sentence
+from agent.frozen import frozen
 from agent.net.http import CmpClient
 from agent.settings import SOFTWARE
 from agent.store.credential import REVOKED
@@ -108,7 +109,7 @@ def _other(job: Job, store: IdentityStore, keys: Keyring, reporter: Reporter, en
     return outcome
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Handed:
     """What consumers need of what the worker inherited; nothing of it shows where this is printed."""
 

@@ -8,18 +8,18 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Final
 
 from agent import RELEASED
+from agent.frozen import frozen
 from agent.policy import clock
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Environment:
     """Wall clock (aware UTC), a clock that never jumps, sleep, randomness, and whether the job should end early."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import ConfigurationError
+from agent.frozen import frozen
 from agent.settings import SOFTWARE
 from hsm import uri
 from hsm.software import SoftwareKeyStore
@@ -24,7 +25,7 @@ MEMORY: Final = "tokens"
 """The folder of the state directory that remembers what PIN a token refused, a file a token."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keyring:
     """Every key that a job can reach. No PKCS#11 module is loaded before a key on a token is asked for."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Action
+from agent.frozen import frozen
 from agent.settings import SOFTWARE, RenewalKey
 from agent.store.token_keys import TokenKeys
 from agent.worker.plan import key_reference
@@ -25,7 +25,7 @@ _LOST: Final = (KeyNotFound, KeyUnusable)
 """A key that is gone for good. One that we merely may not read stays, for a person to look at."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChosenKey:
     """The key to certify. ``file`` goes into the new generation; None when the key stays where it is."""
 

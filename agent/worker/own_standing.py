@@ -6,7 +6,6 @@ until a later CRL takes it back. Everything else is reported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from agent.cmp.revocation import Finding, Standing
 from agent.cmp.trust import build_path
 from agent.contract import Outcome, Verdict
 from agent.events import Event, sentence
+from agent.frozen import frozen
 from agent.settings import RevocationCheck
 from agent.store.authorities import AuthorityStore
 from agent.store.credential import ON_HOLD, REVOKED
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _SAYS_NO = frozenset({Standing.REVOKED, Standing.ON_HOLD})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OwnStanding:
     """``trouble`` is how the refresh ends if not well; ``ends`` when the first CRL at hand does."""
 

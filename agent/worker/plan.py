@@ -6,7 +6,6 @@ Files named in the configuration are read here; nothing is written and nothing i
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +25,7 @@ from agent.cmp.revocation import Checking, Mode
 from agent.cmp.terms import Learning, Source
 from agent.contract import Action
 from agent.errors import ConfigurationError, SecretError, StateError
+from agent.frozen import frozen
 from agent.settings import ExtendedKeyUsage, KeyUsage, RenewalContents, RenewalMethod
 from agent.store import pem
 from agent.store.atomic import read_bounded
@@ -65,7 +65,7 @@ _PURPOSES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Plan:
     """All that a transaction needs apart from the key to be certified."""
 

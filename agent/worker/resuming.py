@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +11,7 @@ from agent.cmp.memory import Memory, recall
 from agent.cmp.states import State
 from agent.contract import Action
 from agent.errors import StateCorrupt
+from agent.frozen import frozen
 from agent.store.faults import reported
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _UNANSWERED: Final = frozenset({State.READY, State.REQUESTED})
 _DECLINED: Final = frozenset({State.REJECTED, State.REFUSED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class OpenRequest:
     """A request that was interrupted and can go on."""
 
@@ -48,7 +48,7 @@ class OpenRequest:
         return next((one for one in store.generations if one.number == self.generation), None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LostRequest:
     """A request that cannot go on. Its key is used again, so that the CA can recognise what it issued already.
 

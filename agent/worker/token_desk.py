@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import structure
 from agent.contract import VERDICTS, Verdict
 from agent.errors import AgentError
+from agent.frozen import frozen
 from agent.settings import TokenSettings  # noqa: TC001 - the document is read by its types
 from agent.worker.keyring import Keyring
 from agent.worker.verdicts import outcome_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LARGEST: Final = 1_048_576
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Inquiry:
     """``destroy``: references of keys to destroy first; ``insist``: a person is there, so the PIN is tried anyhow."""
 
@@ -39,7 +39,7 @@ class Inquiry:
     destroy: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class KeyReport:
     """A private key on the token."""
 
@@ -50,7 +50,7 @@ class KeyReport:
     """Whether one stands beside it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TokenReport:
     """What a token is, what it can do, and the keys on it."""
 

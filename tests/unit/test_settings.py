@@ -17,8 +17,8 @@ def test_sections_are_equal_when_everything_they_hold_is() -> None:
 
 
 def test_sections_of_two_kinds_are_never_equal() -> None:
-    assert MacSettings() != PollingSettings()
-    assert MacSettings() != "mac"
+    others: list[object] = [PollingSettings(), "mac"]
+    assert MacSettings() not in others
 
 
 def test_a_section_is_shown_as_it_would_be_made() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from typing import Final
+
+from agent.frozen import frozen
 
 _TIME_ERROR: Final = 5
 """TIME_ERROR: the clock is not synchronised."""
@@ -13,7 +14,7 @@ _LARGEST_ERROR: Final = 16.0
 """Seconds at which the kernel itself gives up and systemd calls the clock unsynchronised."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Synchronisation:
     """``maximum_error`` in seconds, as the time service told the kernel."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import AgentError
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from agent.settings import AuthoritySettings, IdentitySettings, Settings
@@ -37,7 +38,7 @@ class Scope(StrEnum):
     TOKEN = "token"  # noqa: S105 - a kind of thing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One line for people: what was found, and for a warning or failure what to do about it."""
 
@@ -66,7 +67,7 @@ def skipped(reason: str) -> Finding:
     return Finding(Status.SKIPPED, reason)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Result:
     """What one check found about one thing; this is what ``doctor --json`` lists."""
 
@@ -121,7 +122,7 @@ class Site:
 Examine = Callable[[Site, str], Finding]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """One entry of the table."""
 

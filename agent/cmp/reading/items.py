@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
+
+from agent.frozen import frozen
 
 INDENT: Final = 2
 WIDTH: Final = 80
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """One thing read: ``name`` as the RFC spells it, ``value`` in words (one line, safe to print), ``items`` inside.
 
@@ -45,7 +46,7 @@ class Item:
         return document
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """Everything that was read, one item a message, certificate or other part of the input."""
 

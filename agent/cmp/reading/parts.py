@@ -8,10 +8,11 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from agent.cmp.failures import clean_text
+from agent.frozen import frozen
 
 _BLANK: Final = b" \t\r\n"
 _HEX_SEPARATORS: Final = b" \t\r\n:,;-"
@@ -22,7 +23,7 @@ _SAMPLE: Final = 64
 """Octets that are looked at before all are."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """Octets out of the input: ``source`` says how they stood there, ``notes`` what was around them.
 

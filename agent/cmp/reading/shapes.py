@@ -7,7 +7,7 @@ says so and shows the bare structure; everything around it is read all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from agent.cmp.failures import clean_text
@@ -16,6 +16,7 @@ from agent.cmp.reading.items import Item
 from agent.cmp.reading.outline import MORE, outline, stop, type_name, with_trouble
 from agent.cmp.reading.session import NotUnderstood, Session
 from agent.cmp.reading.tlv import CONTEXT, Value
+from agent.frozen import frozen
 
 Reader = Callable[[str, Value, Session], Item]
 Words = Callable[[Value, Session], str]
@@ -24,7 +25,7 @@ LIST: Final = 100
 """Entries of a list that are read."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """A part of a SEQUENCE: ``keys`` are the tags it may have (see :class:`Value`)."""
 

@@ -5,11 +5,12 @@ Nothing here is good enough to check a signature over. It is for people who want
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from agent.cmp import der
 from agent.cmp.reading.session import NotUnderstood, Session
+from agent.frozen import frozen
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, NULL, OID, ENUMERATED = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0A
 UTF8, SEQUENCE, SET, NUMERIC, PRINTABLE, TELETEX, IA5 = 0x0C, 0x10, 0x11, 0x12, 0x13, 0x14, 0x16
@@ -26,7 +27,7 @@ _DEPTH: Final = 32
 _HIGH_TAG_OCTETS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Value:
     """One value of ``data``: from ``start`` to ``end``, its contents from ``contents`` to ``stop``.
 
