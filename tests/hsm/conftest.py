@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pkcs11
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 
 from agent.labca import LabCa, LabCaSettings, running
 from tests.hsm.tokens import PIN, Token, build
+from tests.hsm.tpm import finalize
 from tests.station import ENVIRONMENT, REFERENCE, SECRET, Station
 
 
@@ -34,9 +34,7 @@ def token(tmp_path: Path, misbehaving: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setitem(ENVIRONMENT, name, value)
     yield made
     made.order()
-    for library in pkcs11._loaded.values():
-        if library.initialized:
-            library.finalize()
+    finalize()
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +74,16 @@ def station(tmp_path: Path, lab: LabCa, token: Token) -> Iterator[TokenStation]:
     made.use(token, {"urls": [lab.url], "trust-anchors": roots, "mac": {"iterations": 100}})
     yield made
     lab.behave()
+
+
+def nothing_private_on_disk(directory: Path) -> None:
+    """Demand that no file below ``directory`` holds a private key in any form that we know."""
+    for path in directory.rglob("*"):
+        if path.is_file() and path.name not in {"pin", "secret"}:
+            octets = path.read_bytes()
+            assert b"PRIVATE KEY" not in octets, path
+            with pytest.raises(ValueError, match=r".+"):
+                load_der_private_key(octets, None)
 
 
 @pytest.fixture(scope="session")

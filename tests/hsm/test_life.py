@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -11,11 +10,11 @@ from cryptography.hazmat.primitives import serialization
 from agent.labca import LabCa
 from agent.labca.pki import pem
 from agent.store.token_keys import TokenKeys
-from tests.hsm.conftest import TokenStation
+from tests.hsm.conftest import TokenStation, nothing_private_on_disk
 from tests.hsm.tokens import Token
 from tests.station import Finished
 
-KINDS = ["ec-p256", "ec-p384", "ec-p521", "ed25519", "ed448", "rsa-2048", "rsa-3072"]
+KINDS = ["ec-p256", "ec-p384", "ec-p521", "ed25519", "ed448", "rsa-2048", "rsa-3072", "rsa-4096"]
 
 
 def good(station: TokenStation, *arguments: str) -> Finished:
@@ -28,12 +27,6 @@ def objects(token: Token, kind: str) -> list[str]:
     """The CKA_IDs that ``pkcs11-tool`` shows for all objects of a kind."""
     shown = token.tool("--list-objects", "--type", kind)
     return sorted(line.split()[1] for line in shown.splitlines() if line.strip().startswith("ID:"))
-
-
-def nothing_private_on_disk(directory: Path) -> None:
-    for path in directory.rglob("*"):
-        if path.is_file() and path.name not in {"pin", "secret"}:
-            assert b"PRIVATE KEY" not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize("kind", KINDS)
