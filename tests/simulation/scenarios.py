@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tests.simulation.fleet import DAY, HOUR, YEAR, Limit, Outage, PowerCut, World
+from tests.simulation.world import DAY, HOUR, YEAR, Limit, Outage, PowerCut, Rollover, World
 
 _WINDOW: Final = 0.616 * YEAR
 """When a fleet that was turned up in one night begins to renew; it takes 18 days."""
@@ -53,5 +53,11 @@ SCENARIOS: Final = (
         "one night's roll-out; a tenth of the sites loses power for 3 days while everybody renews, and all are back "
         "within a minute",
         World(power_cut=PowerCut(_WINDOW + 8 * DAY, _WINDOW + 11 * DAY, share=0.1)),
+    ),
+    Scenario(
+        "root-rollover",
+        "one night's roll-out; the root ends after two years and no certificate outlives it; its successor is "
+        "announced 120 days before, and the CA issues below it from 30 days before",
+        World(rollover=Rollover(announced=2 * YEAR - 120 * DAY, switched=2 * YEAR - 30 * DAY, ends=2 * YEAR)),
     ),
 )
