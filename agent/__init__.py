@@ -2,6 +2,10 @@
 
 from datetime import UTC, datetime
 
+from agent import deferred
+
+deferred.defer(*deferred.UNUSED)
+
 __version__ = "0.1.0"
 
 RELEASED = datetime(2026, 11, 23, tzinfo=UTC)

@@ -42,6 +42,8 @@ _UNKNOWN: Final = frozenset({f"{INTERFACE}.NoSuchIdentity", "org.varlink.service
 
 @frozen
 class _Answer:
+    """What came back of a call; ``continues``: it is not the last answer."""
+
     parameters: dict[str, Any]
     error: str | None
     continues: bool

@@ -6,8 +6,6 @@ follows from its verdict, look again. At most so many workers run at a time, and
 
 from __future__ import annotations
 
-import random
-import traceback
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +17,7 @@ from agent.events import Event
 from agent.overview import Overview, look
 from agent.policy import clock
 from agent.policy.renewal import CertificateState
-from agent.supervisor import schedule
+from agent.supervisor import chance, schedule
 from agent.supervisor.history import note_failure, note_plan, note_situation
 from agent.supervisor.jobs import demand_state_directory, deployment_work, job_for, longest_work
 from agent.supervisor.schedule import RETRY
@@ -95,7 +93,7 @@ class Keeper:
         teller: Teller,
         staff: Staff,
         *,
-        uniform: Callable[[], float] = random.random,
+        uniform: Callable[[], float] = chance.uniform,
     ) -> None:
         """``staff`` starts workers; ``uniform`` draws numbers in [0, 1) that spread attempts."""
         self._loop = loop
@@ -466,6 +464,8 @@ class Keeper:
 
     def _report_defect(self, kept: Kept, error: Exception) -> None:
         self._give_up_order(kept, error)
+        import traceback  # noqa: PLC0415 - a defect is rare, and it is large
+
         traceback.print_exc()
         self._teller.tell(Event.DEFECT, {"IDENTITY": kept.name}, reason=f"{type(error).__name__}: {error}")
         kept.state = "defect"

@@ -10,6 +10,16 @@ import pytest
 HEAVY = {"asyncio", "click", "cryptography", "pkcs11", "pyasn1", "pyasn1_modules", "rich", "urllib3", "yaml"}
 OPENSSL = {"_hashlib", "_ssl"}
 
+BEYOND_THE_INTERPRETER = {
+    "array", "base64", "binascii", "collections", "contextlib", "copy", "copyreg", "dataclasses", "datetime", "enum",
+    "errno", "fcntl", "fnmatch", "functools", "heapq", "importlib", "inspect", "ipaddress", "itertools", "json",
+    "keyword", "math", "ntpath", "operator", "pathlib", "re", "reprlib", "select", "selectors", "shlex", "signal",
+    "socket", "struct", "types", "typing", "urllib", "warnings", "weakref",
+}  # fmt: skip
+"""What the daemon keeps in memory of the standard library. Whoever adds to this says what it costs for ten years."""
+NEWER_PYTHONS = {"ast", "dis", "glob", "grp", "linecache", "opcode", "pwd", "token", "tokenize"}
+"""From 3.12 on the modules above import these too."""
+
 EVERYTHING_IN = """
 import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
@@ -28,6 +38,17 @@ def loaded(script: str, *arguments: str) -> set[str]:
 
 def test_the_supervisor_loads_nothing_heavy() -> None:
     assert loaded(EVERYTHING_IN, "agent.supervisor") & (HEAVY | OPENSSL) == set()
+
+
+def test_what_the_daemon_keeps_of_the_standard_library_does_not_grow() -> None:
+    script = """
+import sys
+before = set(sys.modules)
+import agent.supervisor.main, agent.supervisor.daemon
+print(*{one.partition(".")[0] for one in sys.modules.keys() - before if not one.startswith(("_", "agent", "hsm"))})
+"""
+    allowed = BEYOND_THE_INTERPRETER | (NEWER_PYTHONS if sys.version_info >= (3, 12) else set())
+    assert loaded(script) - allowed == set()
 
 
 @pytest.mark.parametrize("module", ["agent.overview", "agent.contract", "agent.journal", "agent.worker.__main__"])
@@ -53,5 +74,6 @@ main.main([])
 """
     ours = {one for one in loaded(script) if one.startswith(("agent.", "hsm"))}
     assert ours == {
+        "agent.deferred",
         "agent.supervisor", "agent.supervisor.main", "agent.supervisor.process", "agent.supervisor.reading",
     }  # fmt: skip
