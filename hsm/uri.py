@@ -14,13 +14,14 @@ SCHEME: Final = "pkcs11:"
 OURS: Final = "enrolld:"
 """How the labels of the keys that we make begin: only these are ever destroyed."""
 
-_UNESCAPED: Final = ":[]@!$'()*+,=&"
-"""What may stand as it is in a value of the path, beside letters, digits and ``-._~`` (pk11-pchar, RFC 7512 2.3)."""
+_UNESCAPED: Final = ":[]@!$'()*+,"
+"""What stands as it is in a value that we write, beside letters, digits and ``-._~``: what may (pk11-pchar, RFC 7512
+2.3), but ``=`` and ``&``, so that no value looks like an attribute."""
 
 _LONGEST: Final = 4096
 _PAIR: Final = re.compile(r"([A-Za-z0-9_-]+)=((?:[A-Za-z0-9._~:\[\]@!$'()*+,=&/?|-]|%[0-9A-Fa-f]{2})*)", re.ASCII)
 _FOR_OTHERS: Final = frozenset({"manufacturer", "model", "slot-id", "slot-description", "slot-manufacturer"})
-_PIN: Final = frozenset({"pin-value", "pin-source"})
+_PIN: Final = re.compile(r"[:;?&]pin-(value|source)=", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,8 @@ def parse(text: str) -> KeyUri:
     """
     if not text.startswith(SCHEME) or len(text) > _LONGEST:
         raise _refusal(text, "it is no pkcs11: URI")
+    if _PIN.search(text):  # first of all: no other refusal may show it
+        raise _refusal("pkcs11:...", "it holds a PIN")
     path, _, query = text.removeprefix(SCHEME).partition("?")
     found = KeyUri()
     seen: set[str] = set()
@@ -77,12 +80,16 @@ def parse(text: str) -> KeyUri:
             raise _refusal(text, f"it names {name} twice")
         seen.add(name)
         found = _with(found, name, value, text)
+    asked: set[str] = set()
     for part in filter(None, query.split("&")):
         name, _ = _pair(text, part)
-        if name in _PIN:
-            raise _refusal("pkcs11:...", "it holds a PIN")
-        if name not in {"module-name", "module-path"} and not name.startswith("x-"):
+        if name.startswith("x-"):
+            continue  # a vendor's may come more than once
+        if name not in {"module-name", "module-path"}:
             raise _refusal(text, f"nobody here knows {name}")
+        if name in asked:
+            raise _refusal(text, f"it names {name} twice")
+        asked.add(name)
     return found
 
 
