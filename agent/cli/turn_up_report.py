@@ -58,6 +58,8 @@ class Report:
     anchors_learned: bool = False
     """The roots came from the CA, proven by the secret alone: their digests are to be compared with the operator's."""
     secret_removed: bool = False
+    service: str | None = None
+    """What systemd says of enrolld at the end; left out where it has none."""
     warnings: tuple[str, ...] = field(default=())
     """What the doctor found beside."""
 
@@ -97,6 +99,7 @@ def make(
             for one in results
             if one.status in {Status.WARNING, Status.FAILED}
         ),
+        service=next((one.reason for one in results if one.check == "service" and one.status is Status.OK), None),
         **facts,
     )
 
@@ -148,6 +151,7 @@ def lines(page: Report) -> str:
         facts.append(("compare", "this root was learned from the CA: compare its SHA-256 with the operator's"))
     if page.secret_removed:
         facts.append(("secret", "it is spent and was removed from this machine"))
+    facts.append(("service", page.service))
     facts += [("noticed", one) for one in page.warnings]
     facts += [
         ("machine", page.host),

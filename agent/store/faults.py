@@ -26,7 +26,8 @@ REMEDIES: Final[dict[int, str]] = {
     errno.EROFS: "remount the file system of {directory} writable; it is often read-only after disk errors: see "
     "'journalctl -k'",
     errno.EIO: "the disk reports errors: see 'journalctl -k', and replace it",
-    errno.EACCES: "give {directory} to the user that runs this (user {user}): see 'ls -la {directory}'",
+    errno.EACCES: "run the command with sudo; if enrolld itself says this (user {user}), {directory} must belong to "
+    "it: see 'ls -la {directory}'",
     errno.EPERM: "see 'ls -la {directory}' and 'lsattr -d {directory}': another owner, or marked immutable",
     errno.ENOENT: "the directory {directory} is gone: mount the file system it belongs to, or restore it",
     errno.ENOTDIR: _IN_THE_WAY,

@@ -176,7 +176,7 @@ class Machine:
     def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command in it as root, outside of every unit."""
         done = subprocess.run(
-            ["nsenter", f"--target={self._leader}", "--all", *command],
+            self.entered(*command),
             **({"timeout": 120} | options),
             env=_ENVIRONMENT,
             capture_output=True,
@@ -185,6 +185,10 @@ class Machine:
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
+
+    def entered(self, *command: str) -> list[str]:
+        """Return ``command`` as it is started from here, in the machine."""
+        return ["nsenter", f"--target={self._leader}", "--all", *command]
 
     def systemctl(self, *arguments: str, check: bool = True) -> str:
         """Return what ``systemctl`` prints."""

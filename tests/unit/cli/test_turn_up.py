@@ -13,7 +13,7 @@ import fastjsonschema
 import pytest
 import yaml
 
-from agent.cli import hardware, provisioning, schemas, turn_up
+from agent.cli import hardware, provisioning, schemas, site_answers
 from agent.cli.provisioning import Provisioning
 from agent.errors import ConfigurationError, SecretError
 from agent.labca import LabCa
@@ -206,6 +206,19 @@ def test_before_the_third_secret_a_warning_is_shown_and_after_it_no_more_is_aske
         assert terminal.scrolled().count("does not accept") == 2
 
 
+def test_secrets_that_were_refused_in_an_earlier_run_count(bare: Bare) -> None:
+    assert bare.run(*bare.answers(), "--secret-file", bare.secret("wrong-one")).code == 4
+    with screen(bare.directory, bare.command()) as terminal:
+        terminal.wait_for("the CA refused the secret last time")
+        terminal.wait_for("(Enter: the one that is here)")
+        assert "may lock the reference" not in terminal.scrolled()
+        terminal.type("wrong-two")
+        terminal.wait_for("the CA may lock the reference after one more")
+        terminal.type(SECRET)
+        terminal.wait_for("result: done")
+        assert terminal.ended() == 0
+
+
 def test_ctrl_c_at_any_question_is_one_sentence_and_what_to_do(bare: Bare) -> None:
     with screen(bare.directory, bare.command()) as terminal:
         terminal.wait_for("address of the CA")
@@ -316,9 +329,9 @@ def test_a_stick_for_another_device_is_refused(bare: Bare, monkeypatch: pytest.M
     monkeypatch.setattr(hardware, "serial_number", lambda: "4712")
     content = Provisioning(urls=(bare.url,), reference=REFERENCE, serial_number="4711")
     with pytest.raises(ConfigurationError, match="is for the device 4711, and this is 4712"):
-        turn_up._demand_this_device(content)
+        site_answers._demand_this_device(content)
     monkeypatch.setattr(hardware, "serial_number", lambda: "4711")
-    turn_up._demand_this_device(content)
+    site_answers._demand_this_device(content)
 
 
 def test_the_operator_makes_the_file_with_a_command(bare: Bare, lab: LabCa) -> None:
