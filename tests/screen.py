@@ -67,6 +67,12 @@ class Screen:
     def press(self, key: str) -> None:
         self.tmux("send-keys", "-t", "0", key)
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C once the program waits: a signal that comes just before a read is seen after it only."""
+        stat = Path(f"/proc/{self.process()}/stat")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")
+        self.press("C-c")
+
     def ended(self) -> int:
         """Wait for the program to end; return its exit code."""
         until(lambda: self._status.exists() and self._status.read_text().endswith("\n"), seconds=60)

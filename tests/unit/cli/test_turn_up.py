@@ -222,7 +222,7 @@ def test_secrets_that_were_refused_in_an_earlier_run_count(bare: Bare) -> None:
 def test_ctrl_c_at_any_question_is_one_sentence_and_what_to_do(bare: Bare) -> None:
     with screen(bare.directory, bare.command()) as terminal:
         terminal.wait_for("address of the CA")
-        terminal.press("C-c")
+        terminal.interrupt()
         shown = terminal.wait_for("enrollctl: what to do:")
         assert terminal.ended() == 1
         assert "interrupted" in shown
