@@ -1,7 +1,8 @@
-"""``python -m tests.fuzz [--seconds N] [--folder F] [--input FILE] [TARGET...]``: fuzz the targets one after another.
+"""``python -m tests.fuzz [--seconds N] [--inputs N] [--folder F] [--input FILE] [TARGET...]``: fuzz one after another.
 
-Each runs for N seconds in a process of its own, forked once the code is instrumented, which takes a while. Logs and the
-inputs that are findings lie in F. With ``--input`` the targets read one file, as after a finding.
+Each target runs for so many seconds, or inputs, in a process of its own, forked once the code is instrumented, which
+takes a while. Logs and the inputs that are findings lie in F. With ``--input`` the targets read one file, as after a
+finding.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 import traceback
+from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -29,6 +33,14 @@ _FOUND: Final = Path(__file__).parents[2] / ".fuzz"
 NOTHING: Final = "nothing found"
 
 
+@dataclass(frozen=True, slots=True)
+class _Amount:
+    """How long a target is fuzzed: so many seconds, and so many inputs, at the most."""
+
+    seconds: float
+    inputs: int | None
+
+
 def main() -> int:
     """Run as the command line says; 1 when there is a finding."""
     guided = find_spec("atheris") is not None
@@ -40,11 +52,12 @@ def main() -> int:
         for name in wanted.targets:
             watch.examine(targets[name], wanted.input.read_bytes())
         return 0
+    amount = _Amount(wanted.seconds, wanted.inputs)
     wanted.folder.mkdir(parents=True, exist_ok=True)
     sys.stdout.write("guided by coverage\n" if guided else "atheris is not here: blind\n")
     findings = 0
     for name in wanted.targets:
-        good = _fuzz(targets[name], wanted.seconds, wanted.folder, guided=guided)
+        good = _fuzz(targets[name], amount, wanted.folder, guided=guided)
         findings += not good
         sys.stdout.write(f"{name}: {NOTHING if good else f'a finding, see {wanted.folder}/{name}*'}\n")
         sys.stdout.flush()
@@ -55,6 +68,7 @@ def _wanted(known: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz everything that reads octets.")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"one of {', '.join(known)}; all by default")
     parser.add_argument("--seconds", type=float, default=60, help="how long each target is fuzzed (60)")
+    parser.add_argument("--inputs", type=int, help="how many inputs each target reads at the most (any number)")
     parser.add_argument("--folder", type=Path, default=_FOUND, help="where logs and findings go (.fuzz)")
     parser.add_argument("--input", type=Path, help="let the targets read this file instead")
     wanted = parser.parse_args()
@@ -77,30 +91,33 @@ def _instrumented() -> dict[str, Target]:
         return _plain()
 
 
-def _fuzz(target: Target, seconds: float, folder: Path, *, guided: bool) -> bool:
+def _fuzz(target: Target, amount: _Amount, folder: Path, *, guided: bool) -> bool:
     """Fuzz one target in a child; return whether nothing was found."""
     seeds = target.seeds()
-    child = os.fork()
-    if child == 0:
-        _be_the_child(target, seeds, seconds, folder, guided=guided)
-    end = time.monotonic() + seconds + _GRACE
-    while time.monotonic() < end:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status) == 0
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
+    # A child ends without ceremony, by its own hand, libFuzzer's or ours: what it leaves behind is taken away here.
+    with TemporaryDirectory(prefix="enrolld-fuzz-") as scratch:
+        child = os.fork()
+        if child == 0:
+            tempfile.tempdir = scratch
+            _be_the_child(target, seeds, amount, folder, guided=guided)
+        end = time.monotonic() + amount.seconds + _GRACE
+        while time.monotonic() < end:
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status) == 0
+            time.sleep(0.05)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return False
 
 
-def _be_the_child(target: Target, seeds: list[bytes], seconds: float, folder: Path, *, guided: bool) -> NoReturn:
+def _be_the_child(target: Target, seeds: list[bytes], amount: _Amount, folder: Path, *, guided: bool) -> NoReturn:
     log = os.open(folder / f"{target.name}.log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
         _warm_up(target, seeds)
-        (_guided if guided else _blind)(target, seeds, seconds, folder)
+        (_guided if guided else _blind)(target, seeds, amount, folder)
     except BaseException:  # noqa: BLE001 - a child must not go on as its parent would
         traceback.print_exc()
         sys.stderr.flush()
@@ -117,26 +134,30 @@ def _warm_up(target: Target, seeds: list[bytes]) -> None:
         watch.tolerate(target, octets)
 
 
-def _guided(target: Target, seeds: list[bytes], seconds: float, folder: Path) -> None:
+def _guided(target: Target, seeds: list[bytes], amount: _Amount, folder: Path) -> None:
     import atheris  # noqa: PLC0415 - as above
 
-    with TemporaryDirectory(prefix="enrolld-corpus-") as corpus:
-        for number, seed in enumerate(seeds):
-            Path(corpus, f"{number:03}").write_bytes(seed)
-        options = [f"-artifact_prefix={folder}/{target.name}-", "-seed=1", "-timeout=30", "-rss_limit_mb=0"]
-        options += [f"-max_total_time={max(1, round(seconds))}", f"-max_len={_MAXIMUM}"]
-        mutators = {"custom_mutator": target.mutate} if target.mutate else {}
-        atheris.Setup([target.name, *options, corpus], lambda octets: _examine(target, octets, folder), **mutators)
-        atheris.Fuzz()
+    corpus = tempfile.mkdtemp(prefix="corpus-")
+    for number, seed in enumerate(seeds):
+        Path(corpus, f"{number:03}").write_bytes(seed)
+    options = [f"-artifact_prefix={folder}/{target.name}-", "-seed=1", "-timeout=30", "-rss_limit_mb=0"]
+    options += [f"-max_total_time={max(1, round(amount.seconds))}", f"-max_len={_MAXIMUM}"]
+    if amount.inputs is not None:
+        options.append(f"-runs={amount.inputs}")
+    mutators = {"custom_mutator": target.mutate} if target.mutate else {}
+    atheris.Setup([target.name, *options, corpus], lambda octets: _examine(target, octets, folder), **mutators)
+    atheris.Fuzz()
 
 
-def _blind(target: Target, seeds: list[bytes], seconds: float, folder: Path) -> None:
+def _blind(target: Target, seeds: list[bytes], amount: _Amount, folder: Path) -> None:
     from tests.fuzz.mutation import plain_mutator  # noqa: PLC0415 - after the instrumentation
 
     mutate = target.mutate or plain_mutator
     chance = random.Random(1)  # noqa: S311 - the same inputs in every run
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    end = time.monotonic() + amount.seconds
+    for _ in count() if amount.inputs is None else range(amount.inputs):
+        if time.monotonic() >= end:
+            return
         _examine(target, mutate(chance.choice(seeds), _MAXIMUM, chance.getrandbits(32)), folder)
 
 

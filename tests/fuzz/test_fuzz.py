@@ -1,7 +1,8 @@
-"""A second of fuzzing for each target, and every input that once was a finding. ``make fuzz`` takes longer."""
+"""Some hundred inputs for each target, and every one that once was a finding. ``make fuzz`` takes longer."""
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from tests.fuzz.__main__ import NOTHING
 from tests.fuzz.mutation import der_mutator
 from tests.fuzz.targets import TARGETS, Target
 
-SECONDS = 1
+INPUTS = 300
+"""So many and not so many seconds: a busy machine tries no less."""
 REGRESSIONS = Path(__file__).parent / "regressions"
 
 
@@ -22,8 +24,12 @@ REGRESSIONS = Path(__file__).parent / "regressions"
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     """Fuzz all targets; give the lines that were said, and the folder with logs and findings."""
     folder = tmp_path_factory.mktemp("fuzz")
-    command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(SECONDS), "--folder", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    scratch = tmp_path_factory.mktemp("scratch")
+    command = [sys.executable, "-m", "tests.fuzz", "--inputs", str(INPUTS), "--folder", str(folder)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=280, env={**os.environ, "TMPDIR": str(scratch)}
+    )
+    assert list(scratch.iterdir()) == [], "it left something behind"
     return [*done.stdout.splitlines(), done.stderr[-2000:]], folder
 
 
