@@ -42,7 +42,7 @@ SNAPSHOT_KEYS: Final = (
     "refusal_failure",
 )
 """Of an open transaction; its last message is there, too, with its MAC."""
-_DISTRIBUTIONS: Final = ("cryptography", "pyasn1", "pyasn1-modules", "PyYAML", "urllib3", "click", "rich")
+_DISTRIBUTIONS: Final = ("cryptography", "pyasn1", "pyasn1-modules", "PyYAML", "click", "rich")
 _JOURNAL_LINES: Final = 2000
 _LARGEST_TEXT: Final = 2_097_152
 _SECONDS: Final = 20

@@ -6,7 +6,6 @@ An answer with a CMP message never comes here: it is handed up whatever its stat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from agent.errors import NotCmp, ServerBusy, TransportError
@@ -50,10 +49,14 @@ _UNKNOWN_STATUS: Final = ("answered with a status that HTTP does not know", "Che
 
 @frozen(kw_only=True)
 class Head:
-    """Status and headers of an answer; ``headers`` finds names in any case."""
+    """Status and headers of an answer, the latter by their names in lower case."""
 
     status: int
     headers: Mapping[str, str]
+    reason: str = ""
+    """What the status line says beside the status."""
+    persistent: bool = True
+    """Whether the server keeps the connection."""
 
     @property
     def media_type(self) -> str:
@@ -72,9 +75,9 @@ class Head:
 
     @property
     def length(self) -> int | None:
-        """The announced length of the body in octets, None without one. Call :func:`refuse_framing` first."""
-        announced = self.headers.get("content-length")
-        return None if announced is None or self.chunked else int(announced)
+        """The announced length of the body in octets; None without one, or with nonsense in its place."""
+        announced = self.headers.get("content-length", "")
+        return int(announced) if _is_length(announced) and not self.chunked else None
 
 
 def refuse_framing(head: Head, where: str, maximum: int) -> None:
@@ -97,6 +100,10 @@ def refuse_framing(head: Head, where: str, maximum: int) -> None:
         )
     if len(announced) > _DIGITS or int(announced) > maximum:
         raise too_large(where, f"{printable(announced, 40)} octets", maximum)
+
+
+def _is_length(announced: str) -> bool:
+    return announced.isascii() and announced.isdecimal() and len(announced) <= _DIGITS
 
 
 def too_large(where: str, size: str, maximum: int) -> NotCmp:
@@ -149,6 +156,8 @@ def retry_after(head: Head, now: float, max_wait: float) -> float:
 
 
 def _timestamp(date: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - brings much along, and busy servers are rare
+
     try:
         return parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError, TypeError):

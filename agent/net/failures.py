@@ -7,17 +7,16 @@ say about it. When several addresses fail, all are listed and the remedy is that
 from __future__ import annotations
 
 import errno
-import http.client
 import socket
-import ssl
+import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from urllib3.exceptions import HTTPError
-
 from agent.errors import Unreachable
 from agent.frozen import frozen
-from agent.net.connection import AllowanceExceededError, ProxyRefusedError
+from agent.net.connection import ProxyRefusedError
+from agent.net.parsing import HungUpError
+from agent.net.stream import HttpError
 from agent.net.text import printable
 
 if TYPE_CHECKING:
@@ -165,34 +164,6 @@ _RESOLVER: Final = {  # the rest means that there is no such name
     socket.EAI_SYSTEM: Cause.NO_DNS,
 }
 
-_VERIFY_CODE: Final = {  # openssl/x509_vfy.h
-    9: Cause.TLS_NOT_YET_VALID,
-    10: Cause.TLS_EXPIRED,
-    2: Cause.TLS_ISSUER,
-    18: Cause.TLS_ISSUER,
-    19: Cause.TLS_ISSUER,
-    20: Cause.TLS_ISSUER,
-    21: Cause.TLS_ISSUER,
-    62: Cause.TLS_HOST_NAME,
-    64: Cause.TLS_HOST_NAME,
-}
-
-_TLS_REASON: Final = {  # openssl/sslerr.h, as spelled by OpenSSL 1.1.1 to 3
-    "WRONG_VERSION_NUMBER": Cause.TLS_NONE,
-    "RECORD_LAYER_FAILURE": Cause.TLS_NONE,
-    "HTTP_REQUEST": Cause.TLS_NONE,
-    "PACKET_LENGTH_TOO_LONG": Cause.TLS_NONE,
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": Cause.TLS_CLIENT,
-    "SSLV3_ALERT_BAD_CERTIFICATE": Cause.TLS_CLIENT,
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": Cause.TLS_CLIENT,
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": Cause.TLS_CLIENT,
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": Cause.TLS_CLIENT,
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": Cause.TLS_CLIENT,
-    "SSL/TLS_ALERT_BAD_CERTIFICATE": Cause.TLS_CLIENT,
-    "TLSV1_ALERT_UNKNOWN_CA": Cause.TLS_CLIENT,
-    "TLSV1_ALERT_ACCESS_DENIED": Cause.TLS_CLIENT,
-}
-
 _SAID_IN_FULL: Final = {Cause.TLS_HOST_NAME, Cause.TLS_OTHER, Cause.PROXY_REFUSED, Cause.OTHER}
 """Causes whose words gain from what the error itself says."""
 
@@ -237,28 +208,32 @@ def unreachable(failures: Sequence[Failure]) -> Unreachable:
 def _cause(error: Exception) -> Cause:  # noqa: PLR0911 - one kind of error a line
     if isinstance(error, ProxyRefusedError):
         return Cause.PROXY_REFUSED
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _VERIFY_CODE.get(error.verify_code, Cause.TLS_OTHER)
-    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, http.client.RemoteDisconnected)):
+    if _is_of_tls(error):
+        from agent.net import tls_failures  # noqa: PLC0415 - TLS is loaded only where an address is https
+
+        return tls_failures.cause(error)
+    if isinstance(error, HungUpError):
         return Cause.HUNG_UP
-    if isinstance(error, ssl.SSLError):
-        return _TLS_REASON.get(error.reason or "", Cause.TLS_OTHER)
     if isinstance(error, TimeoutError):
         return Cause.TIMEOUT
     if isinstance(error, socket.gaierror):
         return _RESOLVER.get(error.errno or 0, Cause.NAME_UNKNOWN)
-    if isinstance(error, (http.client.HTTPException, HTTPError, AllowanceExceededError)):
+    if isinstance(error, HttpError):
         return Cause.PROXY_REFUSED  # before a request is sent only a proxy speaks HTTP
     if isinstance(error, OSError):
         return _ERRNO.get(error.errno or 0, Cause.OTHER)
     return Cause.OTHER
 
 
+def _is_of_tls(error: Exception) -> bool:
+    return (ssl := sys.modules.get("ssl")) is not None and isinstance(error, ssl.SSLError)
+
+
 def _detail(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return printable(error.verify_message.rstrip("."))
-    if isinstance(error, ssl.SSLError):
-        return printable((error.reason or "").lower().replace("_", " "))
-    if isinstance(error, (http.client.HTTPException, AllowanceExceededError)):
+    if _is_of_tls(error):
+        from agent.net import tls_failures  # noqa: PLC0415 - as above
+
+        return printable(tls_failures.detail(error))
+    if isinstance(error, HttpError) and not isinstance(error, ProxyRefusedError):
         return "it answered with something that is not HTTP"
     return printable(getattr(error, "strerror", None) or str(error))

@@ -7,17 +7,15 @@ everything we send. Callers ask only for certificates whose path ends in a trust
 
 from __future__ import annotations
 
-import http.client
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from urllib3.exceptions import HTTPError
-
 from agent.errors import ConfigurationError, NotCmp, NotFetched
-from agent.net.answers import Head, refuse_framing
-from agent.net.connection import USER_AGENT, AllowanceExceededError, CmpConnection, ProxyRefusedError, connection_to
+from agent.net.answers import refuse_framing
+from agent.net.connection import USER_AGENT, Connection
 from agent.net.failures import classify
 from agent.net.route import Route, routes
+from agent.net.stream import AllowanceExceededError, HttpError
 from agent.net.text import printable
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 _OK: Final = 200
 _READ_SIZE: Final = 65_536
-_BROKEN: Final = (OSError, http.client.HTTPException, HTTPError, AllowanceExceededError, ProxyRefusedError)
+_BROKEN: Final = (OSError, HttpError)
 
 
 def fetch(url: str, settings: HttpSettings, *, timeout: float, maximum: int) -> bytes:
@@ -47,7 +45,7 @@ def fetch(url: str, settings: HttpSettings, *, timeout: float, maximum: int) -> 
         if (left := deadline - monotonic()) <= 0:
             said = f"it took more than {timeout:g} seconds"
             break
-        connection = connection_to(address, route)
+        connection = Connection(address, route)
         try:
             connection.open(min(left, settings.connect_timeout))
             return _get(connection, route, deadline - monotonic(), maximum)
@@ -60,18 +58,18 @@ def fetch(url: str, settings: HttpSettings, *, timeout: float, maximum: int) -> 
     raise _failed(route.shown, said)
 
 
-def _get(connection: CmpConnection, route: Route, timeout: float, maximum: int) -> bytes:
+def _get(connection: Connection, route: Route, timeout: float, maximum: int) -> bytes:
     headers = {"Host": route.server.authority, "User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
     connection.get(route.request_target, headers, timeout=max(timeout, 0.001), maximum=maximum)
-    response = connection.getresponse()
-    if response.status != _OK:
-        raise _failed(route.shown, f"it answered with HTTP status {response.status}")
+    head = connection.head()
+    if head.status != _OK:
+        raise _failed(route.shown, f"it answered with HTTP status {head.status}")
     try:
-        refuse_framing(Head(status=response.status, headers=response.headers), route.shown, maximum)
+        refuse_framing(head, route.shown, maximum)
     except NotCmp as error:
         raise _failed(route.shown, str(error)) from error
     body = bytearray()
-    while octets := response.read1(_READ_SIZE, decode_content=False):
+    for octets in connection.body(head, _READ_SIZE):
         body += octets
         if len(body) > maximum:
             raise _failed(route.shown, f"it sent more than {maximum} octets")

@@ -14,25 +14,21 @@ Message bodies are neither logged nor kept.
 
 from __future__ import annotations
 
-import http.client
 import time
 from dataclasses import field
 from typing import TYPE_CHECKING, Final, Self
 
-from urllib3.exceptions import HTTPError
-
 from agent.errors import NotCmp, Unreachable
 from agent.frozen import frozen
 from agent.net.answers import CONTENT_TYPE, Head, explain, refuse_framing, too_large
-from agent.net.connection import USER_AGENT, AllowanceExceededError, CmpConnection, ProxyRefusedError, connection_to
+from agent.net.connection import USER_AGENT, Connection
 from agent.net.failures import CAUSES, Cause, Failure, classify, failure, unreachable
 from agent.net.route import Route, routes
+from agent.net.stream import AllowanceExceededError, HttpError, NotHttpError
 from agent.net.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from urllib3.response import HTTPResponse
 
     from agent.settings import HttpSettings
 
@@ -45,7 +41,7 @@ _BEGINNING: Final = 16_384
 _BEGINNING_TIMEOUT: Final = 2.0
 _TLS_ALERT: Final = "\x15\x03"
 
-_BROKEN: Final = (OSError, http.client.HTTPException, HTTPError, AllowanceExceededError)
+_BROKEN: Final = (OSError, HttpError)
 """Whatever can go wrong between us and a peer; ssl.SSLError and TimeoutError are OSErrors."""
 
 
@@ -74,7 +70,7 @@ class CmpClient:
         self._max_wait = max_wait
         self._routes = routes([stick_to] if stick_to else urls, settings)
         self._bound: Route | None = self._routes[0] if stick_to else None
-        self._connection: CmpConnection | None = None
+        self._connection: Connection | None = None
         self._used = 0.0
 
     @property
@@ -115,7 +111,7 @@ class CmpClient:
 
     # ------------------------------------------------------------------------------------------------- sending
 
-    def _send(self, message: bytes) -> tuple[Route, CmpConnection]:
+    def _send(self, message: bytes) -> tuple[Route, Connection]:
         """Hand the message to one server: over the open connection, else over the first that can be opened."""
         if self._bound and self._connection:
             if self._is_alive(self._connection) and self._write(self._bound, self._connection, message) is None:
@@ -128,11 +124,11 @@ class CmpClient:
                 return route, connection
         raise unreachable(failures)
 
-    def _is_alive(self, connection: CmpConnection) -> bool:
+    def _is_alive(self, connection: Connection) -> bool:
         """Say whether the server kept the connection; what arrives unasked (an end, most often) says it did not."""
         return time.monotonic() - self._used < _IDLE_LIMIT and connection.is_connected
 
-    def _open_and_write(self, route: Route, message: bytes, failures: list[Failure]) -> CmpConnection | None:
+    def _open_and_write(self, route: Route, message: bytes, failures: list[Failure]) -> Connection | None:
         """Try every address of one route; return the connection that has the message, or add to ``failures``."""
         try:
             addresses = route.resolve()
@@ -140,7 +136,7 @@ class CmpClient:
             failures.append(failure(error, route.shown, before_proxy=route.proxy is not None))
             return None
         for address in addresses:
-            self._connection = connection = connection_to(address, route)
+            self._connection = connection = Connection(address, route)
             problem = self._open(route, connection) or self._write(route, connection, message)
             if problem is None:
                 return connection
@@ -148,16 +144,16 @@ class CmpClient:
             self.close()
         return None
 
-    def _open(self, route: Route, connection: CmpConnection) -> Failure | None:
+    def _open(self, route: Route, connection: Connection) -> Failure | None:
         """Connect; return why that failed, or None."""
         try:
             connection.open(self._settings.connect_timeout)
-        except (*_BROKEN, ProxyRefusedError) as error:
+        except _BROKEN as error:
             before_proxy = route.proxy is not None and not connection.reached
             return failure(error, route.shown_at(connection.address), before_proxy=before_proxy)
         return None
 
-    def _write(self, route: Route, connection: CmpConnection, message: bytes) -> Failure | None:
+    def _write(self, route: Route, connection: Connection, message: bytes) -> Failure | None:
         """Send the request in one write; return why not an octet of it went out, or None when it did.
 
         Raises Unreachable when it broke half-way: then the server may have it.
@@ -187,35 +183,31 @@ class CmpClient:
 
     # ----------------------------------------------------------------------------------------------- receiving
 
-    def _receive(self, route: Route, connection: CmpConnection) -> Answer:
+    def _receive(self, route: Route, connection: Connection) -> Answer:
         """Read the answer and return it if it is CMP; say what it is if it is not."""
         maximum = self._settings.maximum_response
         body = bytearray()
         head: Head | None = None
         try:
-            response = connection.getresponse()
-            head = Head(status=response.status, headers=response.headers)
+            head = connection.head()
             if head.may_carry_cmp:
                 refuse_framing(head, route.shown, maximum)
-                while octets := response.read1(_READ_SIZE, decode_content=False):
+                for octets in connection.body(head, _READ_SIZE):
                     body += octets
                     if len(body) > maximum:
                         raise too_large(route.shown, "a body without end in sight", maximum)
                 if body:
                     return Answer(bytes(body), route.url, head.status)
-            beginning = _beginning(response, connection)
+            beginning = _beginning(connection, head)
         except AllowanceExceededError as error:
             raise too_large(route.shown, "headers or framing without end", maximum) from error
-        except http.client.RemoteDisconnected as error:
-            raise _delivered(error, route) from error
         except _BROKEN as error:
             raise self._broken_answer(error, route, head, len(body)) from error
         raise explain(head, route.shown, beginning, now=time.time(), max_wait=self._max_wait)
 
     def _broken_answer(self, error: Exception, route: Route, head: Head | None, received: int) -> Unreachable | NotCmp:
         """Return the error for an answer that began badly or never ended."""
-        cause = error.__cause__ if isinstance(error, HTTPError) else error  # urllib3 wraps what it reads
-        if isinstance(cause, TimeoutError):
+        if isinstance(error, TimeoutError):
             so_far = f"; {received} octets had come" if head else ""
             return Unreachable(
                 f"{route.shown} did not answer completely within {self._settings.response_timeout:g} seconds{so_far}",
@@ -229,18 +221,20 @@ class CmpClient:
                 remedy="See the server's log; a gateway or firewall in between may limit the size of answers.",
                 delivered=True,
             )
-        if isinstance(error, (http.client.HTTPException, HTTPError)):
+        if isinstance(error, NotHttpError):
             return _not_http(error, route)
         return _delivered(error, route)
 
 
-def _beginning(response: HTTPResponse, connection: CmpConnection) -> bytes:
+def _beginning(connection: Connection, head: Head) -> bytes:
     """Return the first octets of an answer that is not CMP, as far as they come readily."""
-    connection.deadline = min(connection.deadline, time.monotonic() + _BEGINNING_TIMEOUT)
+    connection.hurry(_BEGINNING_TIMEOUT)
     beginning = bytearray()
     try:
-        while len(beginning) < _BEGINNING and (octets := response.read1(_BEGINNING, decode_content=False)):
+        for octets in connection.body(head, _BEGINNING):
             beginning += octets
+            if len(beginning) >= _BEGINNING:
+                break
     except _BROKEN:
         return bytes(beginning)  # it only serves to say what answered; that it did not end well changes nothing
     return bytes(beginning)
@@ -253,15 +247,14 @@ def _delivered(error: Exception, route: Route) -> Unreachable:
     return Unreachable(f"{route.shown}: {words} after our message was sent", remedy=explanation.remedy, delivered=True)
 
 
-def _not_http(error: Exception, route: Route) -> NotCmp:
+def _not_http(error: NotHttpError, route: Route) -> NotCmp:
     """Return the error for a peer that does not speak HTTP."""
-    said = error.args[0] if isinstance(error, http.client.BadStatusLine) and error.args else str(error)
-    if str(said).startswith(_TLS_ALERT):
+    if str(error).startswith(_TLS_ALERT):
         return NotCmp(
             f"{route.shown} speaks TLS, but the url says http",
             remedy="Write https in the url and configure tls-trust-anchors, or use the port for http.",
         )
     return NotCmp(
-        f'{route.shown} does not speak HTTP; it said "{printable(str(said).strip(), 60)}"',
+        f'{route.shown} does not speak HTTP; it said "{printable(str(error), 60)}"',
         remedy="Check host and port of the url: another service listens there.",
     )

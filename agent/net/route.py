@@ -6,26 +6,23 @@ resolved each time a connection is needed, because addresses change while a CA t
 
 from __future__ import annotations
 
-import re
 import socket
-import ssl
 from typing import TYPE_CHECKING, Any, Final
-
-from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
+from urllib.parse import quote, urlsplit
 
 from agent.errors import ConfigurationError
 from agent.frozen import frozen
 from agent.net.text import printable
-from agent.net.tls import tls_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     from agent.settings import HttpSettings
 
-_VISIBLE: Final = re.compile(r"[!-~]+")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_SIGNS: Final = "%/?:@!$&'()*+,;="
+"""What stands in path and query as it is, beside letters, digits and ``-._~`` (RFC 3986 section 3.3)."""
 
 
 @frozen
@@ -107,10 +104,8 @@ class Route:
         resolver bounds the time, not we.
         """
         family = self.source.family if self.source else socket.AF_UNSPEC
-        try:
-            found = socket.getaddrinfo(self.first_hop.host, self.first_hop.port, family, socket.SOCK_STREAM)
-        except UnicodeError as error:  # an empty or overlong label: Python refuses it before the resolver can
-            raise socket.gaierror(socket.EAI_NONAME, "not a host name") from error
+        host = self.first_hop.host.encode("ascii")  # as octets: for text Python loads its tables of IDNA first
+        found = socket.getaddrinfo(host, self.first_hop.port, family, socket.SOCK_STREAM)
         if not found:
             raise socket.gaierror(socket.EAI_NODATA, "no address")
         return tuple(dict.fromkeys(Address(entry[0], entry[4]) for entry in found))
@@ -123,7 +118,7 @@ def routes(urls: Sequence[str], settings: HttpSettings) -> tuple[Route, ...]:
     parsed = [_endpoint(url, "the CA's address", tuple(_DEFAULT_PORTS)) for url in urls]
     proxy = _endpoint(settings.proxy, "the proxy's address", ("http",))[0] if settings.proxy else None
     source = _source(settings.source_address) if settings.source_address else None
-    context = tls_context(settings) if any(server.scheme == "https" for server, _ in parsed) else None
+    context = _tls(settings) if any(server.scheme == "https" for server, _ in parsed) else None
     return tuple(
         Route(
             url=url,
@@ -137,29 +132,44 @@ def routes(urls: Sequence[str], settings: HttpSettings) -> tuple[Route, ...]:
     )
 
 
+def _tls(settings: HttpSettings) -> ssl.SSLContext:
+    from agent.net.tls import tls_context  # noqa: PLC0415 - most addresses are http, and TLS takes long to load
+
+    return tls_context(settings)
+
+
 def _endpoint(url: str, what: str, schemes: tuple[str, ...]) -> tuple[Endpoint, str]:
     try:
-        parts = parse_url(url)
-    except LocationParseError as error:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
         raise ConfigurationError(
             f"{what} {printable(url)} is not a URL",
             remedy="Write it as http://host:port/path, with names in ASCII (xn-- form) and brackets around IPv6.",
         ) from error
-    if parts.auth is not None:  # checked first and not shown: it may hold a password
+    if "@" in parts.netloc:  # checked first and not shown: it may hold a password
         raise ConfigurationError(
             f"{what} holds a user name or password, which is not supported",
             remedy="Take it out of the URL and let the other side recognise this machine by address or certificate.",
         )
-    if parts.scheme not in schemes or not parts.host or not _VISIBLE.fullmatch(parts.host):
+    if parts.scheme not in schemes or not _is_host(host):
         raise ConfigurationError(
             f"{what} {printable(url)} does not start with {' or '.join(f'{scheme}://' for scheme in schemes)}"
             " and a host",
             remedy=f"Write it as {schemes[0]}://host:port/path.",
         )
-    host = parts.host.strip("[]")
-    port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
-    path = f"{parts.path or '/'}{'' if parts.query is None else f'?{parts.query}'}"
-    return Endpoint(scheme=parts.scheme, host=host, port=port), path
+    path = quote(parts.path, _SIGNS) or "/"
+    query = f"?{quote(parts.query, _SIGNS)}" if parts.query else ""
+    return Endpoint(
+        scheme=parts.scheme,
+        host=host.replace("%25", "%", 1),
+        port=_DEFAULT_PORTS[parts.scheme] if port is None else port,
+    ), f"{path}{query}"
+
+
+def _is_host(host: str) -> bool:
+    """Say whether it can be one: whatever the resolver may make of it, it breaks out of no line."""
+    return bool(host) and host.isascii() and host.isprintable() and " " not in host
 
 
 def _source(address: str) -> Address:

@@ -28,6 +28,7 @@ def tls_context(settings: HttpSettings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.set_alpn_protocols(["http/1.1"])
     for anchor in settings.tls_trust_anchors:
         try:
             context.load_verify_locations(cafile=anchor)

@@ -9,7 +9,7 @@ from agent.cli.checks.registry import Finding, Scope, Site, check, failed, ok, s
 from agent.contract import Action, Job, Verdict
 
 if TYPE_CHECKING:
-    from agent.net.connection import CmpConnection
+    from agent.net.connection import Connection
     from agent.net.failures import Failure
     from agent.net.route import Route
 
@@ -21,7 +21,7 @@ _ANSWER: Final = 30.0
 @check("name-resolution", Scope.AUTHORITY)
 def name_resolution(site: Site, name: str) -> Finding:
     """Every address of the authority (or the proxy before it) has a known host."""
-    from agent.net.failures import CAUSES, classify  # noqa: PLC0415 - ssl and urllib3 are for the doctor only
+    from agent.net.failures import CAUSES, classify  # noqa: PLC0415 - the network is for the doctor only
 
     found, missing = [], []
     for route in _routes(site, name):
@@ -107,17 +107,18 @@ def _connected(route: Route, patience: float, *, tls: bool) -> str | Failure:
     """Open a connection and close it again; return what was reached, or why not the last address of the route."""
     from dataclasses import replace  # noqa: PLC0415 - with the others
 
-    from agent.net.connection import AllowanceExceededError, ProxyRefusedError, connection_to  # noqa: PLC0415
+    from agent.net.connection import Connection  # noqa: PLC0415
     from agent.net.failures import Cause, Failure, failure  # noqa: PLC0415
+    from agent.net.stream import HttpError  # noqa: PLC0415
 
     route = route if tls else replace(route, tls=None)
     problem = Failure(route.shown, Cause.NAME_UNKNOWN, "has no address")
     for address in route.resolve():
-        connection = connection_to(address, route)
+        connection = Connection(address, route)
         try:
             connection.open(patience)
             return _reached(connection, str(address)) if tls else str(address)
-        except (OSError, ProxyRefusedError, AllowanceExceededError) as error:
+        except (OSError, HttpError) as error:
             before_proxy = route.proxy is not None and not connection.reached
             problem = failure(error, route.shown_at(address), before_proxy=before_proxy)
         finally:
@@ -125,7 +126,7 @@ def _connected(route: Route, patience: float, *, tls: bool) -> str | Failure:
     return problem
 
 
-def _reached(connection: CmpConnection, address: str) -> str:
+def _reached(connection: Connection, address: str) -> str:
     sock: Any = connection.sock  # an SSLSocket by now
     certificate = sock.getpeercert()
     ends = _end(certificate.get("notAfter")) if certificate else None

@@ -10,7 +10,7 @@ import pytest
 from tests.station import ENVIRONMENT, Station
 
 PROTOCOL = {"cryptography", "pyasn1", "pyasn1_modules"}
-NETWORK = {"urllib3", "ssl", "http"}
+NETWORK = {"ssl", "http"}
 OTHERS = {"rich", "asyncio", "yaml"}
 
 LOADED = """

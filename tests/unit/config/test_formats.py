@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from urllib3.util import parse_url
 
 from agent.config.findings import Wrong
 from agent.config.formats import RULES, path
-from agent.settings import Format
+from agent.net.route import routes
+from agent.settings import Format, HttpSettings
 
 BASE = Path("/etc/enrolld")
 
@@ -178,11 +178,11 @@ def test_a_url_that_is_accepted_means_the_same_to_the_http_client(text: str) -> 
         url = RULES[Format.URL].check(text, BASE)
     except Wrong:
         return
-    parts = parse_url(url)
-    assert parts.scheme == "http"
-    assert parts.host
-    assert parts.auth is None
-    assert parts.port is None or 0 < parts.port < 65536
+    (route,) = routes([url], HttpSettings())
+    assert route.server.scheme == "http"
+    assert route.server.host
+    assert 0 < route.server.port < 65536
+    assert route.path.startswith(("/", "?"))
 
 
 @given(st.sampled_from(Format), st.text(min_size=1))

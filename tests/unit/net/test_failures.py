@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import http.client
 import os
 import socket
 import ssl
@@ -9,6 +8,8 @@ import ssl
 import pytest
 
 from agent.net.failures import CAUSES, Cause, classify, failure, unreachable
+from agent.net.parsing import HungUpError
+from agent.net.stream import NotHttpError
 
 
 def os_error(number: int) -> OSError:
@@ -41,9 +42,9 @@ def tls_error(reason: str) -> ssl.SSLError:
         (tls_error("WRONG_VERSION_NUMBER"), Cause.TLS_NONE),
         (tls_error("TLSV1_ALERT_UNKNOWN_CA"), Cause.TLS_CLIENT),
         (tls_error("NO_PROTOCOLS_AVAILABLE"), Cause.TLS_OTHER),
-        (http.client.RemoteDisconnected("x"), Cause.HUNG_UP),
+        (HungUpError(), Cause.HUNG_UP),
         (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), Cause.HUNG_UP),
-        (http.client.BadStatusLine("x"), Cause.PROXY_REFUSED),
+        (NotHttpError("x"), Cause.PROXY_REFUSED),
         (RuntimeError("x"), Cause.OTHER),
     ],
     ids=lambda value: getattr(value, "value", None) or repr(value),

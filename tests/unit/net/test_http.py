@@ -294,8 +294,8 @@ def test_a_message_that_may_have_been_delivered_binds_the_transaction() -> None:
 def test_when_every_address_fails_all_are_listed_and_the_remedy_fits_the_most_telling(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def resolve(host: str, port: int, *_: object, **__: object) -> list[tuple[Any, ...]]:
-        if host == "unknown.example":
+    def resolve(host: bytes, port: int, *_: object, **__: object) -> list[tuple[Any, ...]]:
+        if host == b"unknown.example":
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 

@@ -6,7 +6,6 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import urllib3.connection
 from cryptography.hazmat.primitives import serialization
 
 from agent.errors import ConfigurationError, NotCmp, Unreachable
@@ -156,12 +155,6 @@ def test_a_missing_client_certificate_is_named(pki: Pki) -> None:
     ):
         exchange(peer.url, trusting(pki.root))
     assert "tls-certificate" in caught.value.remedy
-
-
-def test_a_clock_that_starts_in_the_past_brings_no_warning(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(urllib3.connection, "RECENT_DATE", dt.date(2999, 1, 1))
-    with RawServer(answering(http_answer()), tls=pki.make(issuer=pki.root).server_context()) as peer:
-        assert exchange(peer.url, trusting(pki.root)) == RESPONSE
 
 
 def test_nothing_older_than_tls_1_2_is_offered(pki: Pki) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"asyncio", "click", "cryptography", "pkcs11", "pyasn1", "pyasn1_modules", "rich", "urllib3", "yaml"}
+HEAVY = {"asyncio", "click", "cryptography", "pkcs11", "pyasn1", "pyasn1_modules", "rich", "ssl", "yaml"}
 OPENSSL = {"_hashlib", "_ssl"}
 
 BEYOND_THE_INTERPRETER = {
