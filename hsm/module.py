@@ -36,6 +36,9 @@ class TokenFacts:
     pin_is_set: bool
     pin_locked: bool
     pin_nearly_locked: bool
+    """One try is left."""
+    pin_was_wrong: bool
+    """A wrong one was given since the last login that went well."""
 
 
 def facts_of(token: Any) -> TokenFacts:
@@ -51,6 +54,7 @@ def facts_of(token: Any) -> TokenFacts:
         pin_is_set=TokenFlag.USER_PIN_INITIALIZED in flags,
         pin_locked=TokenFlag.USER_PIN_LOCKED in flags,
         pin_nearly_locked=TokenFlag.USER_PIN_FINAL_TRY in flags,
+        pin_was_wrong=TokenFlag.USER_PIN_COUNT_LOW in flags,
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 """Of the JSON document."""
-MODULES: Final = ("machine", "network", "credentials", "consumers")
+MODULES: Final = ("machine", "network", "credentials", "tokens", "consumers")
 """Where the checks are, in the order they are run: what the others rest on first."""
 _COLOURS: Final = {"ok": "32", "warning": "33", "failed": "31", "skipped": "2"}
 _CHECK: Final = 15

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from agent import structure
-from agent.cli import output
+from agent.cli import desk, output
 from agent.cli.choosing import json_option
-from agent.cli.ownership import acting_as_owner
 from agent.config import load
 from agent.contract import VERDICTS, Verdict
 from agent.errors import ConfigurationError, PinError, StateError
@@ -25,9 +21,6 @@ if TYPE_CHECKING:
     from agent.cli.main import Context
     from agent.settings import Settings
 
-_DESK: Final = (sys.executable, "-I", "-m", "agent.worker.token_desk")
-_PATIENCE: Final = 60.0
-"""Seconds that a token may take to answer."""
 _HEADINGS: Final = ("KEY", "ALGORITHM", "CERTIFICATE", "USED BY")
 
 
@@ -91,34 +84,9 @@ def _show(settings: Settings, names: list[str], *, as_json: bool, insist: bool, 
 
 
 def _ask(settings: Settings, name: str, *, insist: bool, destroy: list[str] | None = None) -> dict[str, Any]:
-    """Have another process look at the token: a module may crash or hang. Return its report, or what is wrong."""
-    token = settings.tokens[name]
     wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError)
-    pin = read_secret(token.pin, ask=_prompt if sys.stdin.isatty() else None, wanted=wanted)
-    inquiry = {
-        "name": name,
-        "token": structure.to_json(token),
-        "state-directory": str(settings.state_directory),
-        "pin": pin.decode(errors="replace"),
-        "insist": insist,
-        "destroy": destroy or [],
-    }
-    try:
-        with acting_as_owner(settings.state_directory):
-            done = subprocess.run(
-                _DESK, input=json.dumps(inquiry), stdout=subprocess.PIPE, text=True, timeout=_PATIENCE, check=False
-            )
-    except subprocess.TimeoutExpired:
-        return _broken(f"the module {token.module} does not answer", Verdict.TIMED_OUT)
-    if done.returncode < 0 or not done.stdout:
-        return _broken(f"the module {token.module} crashed (status {done.returncode})", Verdict.CRASHED)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def _broken(text: str, verdict: Verdict) -> dict[str, Any]:
-    remedy = "Update the vendor's module, or ask the vendor; enrolld itself is not harmed."
-    return {"text": text, "remedy": remedy, "verdict": verdict.value}
+    pin = read_secret(settings.tokens[name].pin, ask=_prompt if sys.stdin.isatty() else None, wanted=wanted)
+    return desk.ask(settings, name, pin=pin.decode(errors="replace"), insist=insist, destroy=destroy or [])
 
 
 def _prompt(question: str) -> str:

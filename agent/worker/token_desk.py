@@ -1,7 +1,7 @@
 """``python -I -m agent.worker.token_desk``: look at one token, in a process of its own, for ``enrollctl token``.
 
-One JSON document on standard input (:class:`Inquiry`), one on standard output: a :class:`TokenReport`, or what went
-wrong and what to do. The PIN is in the document, which is a pipe.
+One JSON document on standard input (:class:`Inquiry`), one on standard output: a :class:`TokenReport` or a
+:class:`Look`, or what went wrong and what to do. The PIN is in the document, which is a pipe.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,14 +30,33 @@ _LARGEST: Final = 1_048_576
 
 @frozen(kw_only=True)
 class Inquiry:
-    """``destroy``: references of keys to destroy first; ``insist``: a person is there, so the PIN is tried anyhow."""
+    """``look``: nobody logs in, and only what the token tells everybody is asked (:class:`Look`).
+
+    ``destroy``: references of keys to destroy first; ``insist``: a person is there, so the PIN is tried anyhow.
+    """
 
     name: str
     token: TokenSettings
     state_directory: Path
-    pin: str
+    look: bool = False
+    pin: str = ""
     insist: bool = False
     destroy: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Look:
+    """What a token tells of itself to whoever has no PIN (:class:`hsm.module.TokenFacts`)."""
+
+    label: str
+    serial: str
+    model: str
+    manufacturer: str
+    write_protected: bool
+    pin_is_set: bool
+    pin_locked: bool
+    pin_nearly_locked: bool
+    pin_was_wrong: bool
 
 
 @frozen(kw_only=True)
@@ -73,7 +93,11 @@ def main() -> int:
     code = 0
     try:
         inquiry = structure.from_json(Inquiry, json.loads(sys.stdin.buffer.read(_LARGEST)))
-        document = {"report": structure.to_json(_report(inquiry))}
+        document = (
+            {"look": structure.to_json(_look(inquiry))}
+            if inquiry.look
+            else {"report": structure.to_json(_report(inquiry))}
+        )
     except (AgentError, KeyStoreError) as error:
         outcome = outcome_of(error, by_secret=False)
         document = {"text": outcome.text, "remedy": outcome.remedy, "verdict": outcome.verdict.value}
@@ -81,6 +105,11 @@ def main() -> int:
     with os.fdopen(output, "w") as stream:
         json.dump(document, stream)
     return code
+
+
+def _look(inquiry: Inquiry) -> Look:
+    facts = Keyring(inquiry.state_directory, {inquiry.name: inquiry.token}).token(inquiry.name).facts()
+    return Look(**{one.name: getattr(facts, one.name) for one in fields(Look)})
 
 
 def _report(inquiry: Inquiry) -> TokenReport:

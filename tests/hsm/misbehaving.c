@@ -3,8 +3,9 @@
  * $MISBEHAVING_ORDERS names a file with a line for each function that shall misbehave, read anew at every call:
  *
  *     C_Sign segv | abort | hang | print | return:0xNN | once:0xNN
+ *     C_GetTokenInfo flags:0xNN
  *
- * "once" removes its line when it is obeyed. "load" stands for the loading itself. $MISBEHAVING_COUNT names a file
+ * "once" removes its line when it is obeyed; "flags" are set beside the real ones. "load" stands for the loading itself. $MISBEHAVING_COUNT names a file
  * that gets a line for every C_Login: the code that was returned.
  */
 #define _GNU_SOURCE
@@ -19,6 +20,8 @@
 
 static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST ours;
+
+static unsigned long further_flags;
 
 static CK_RV obey(const char *function)
 {
@@ -46,6 +49,8 @@ static CK_RV obey(const char *function)
         }
         if (!strncmp(order, "return:", 7))
             result = strtoul(order + 7, NULL, 0);
+        if (!strncmp(order, "flags:", 6))
+            further_flags = strtoul(order + 6, NULL, 0);
         if (!strncmp(order, "once:", 5)) {
             result = strtoul(order + 5, NULL, 0);
             if (ftruncate(fileno(file), 0))
@@ -75,7 +80,6 @@ static void count(CK_RV result)
 
 PASS_ON(C_Initialize, (void *a), (a))
 PASS_ON(C_GetSlotList, (unsigned char present, CK_SLOT_ID *list, unsigned long *n), (present, list, n))
-PASS_ON(C_GetTokenInfo, (CK_SLOT_ID slot, CK_TOKEN_INFO *info), (slot, info))
 PASS_ON(C_OpenSession, (CK_SLOT_ID slot, CK_FLAGS flags, void *a, CK_NOTIFY notify, CK_SESSION_HANDLE *session),
         (slot, flags, a, notify, session))
 PASS_ON(C_FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *what, unsigned long n), (session, what, n))
@@ -89,6 +93,18 @@ PASS_ON(C_GenerateKeyPair,
 PASS_ON(C_SignInit, (CK_SESSION_HANDLE session, CK_MECHANISM *how, CK_OBJECT_HANDLE key), (session, how, key))
 PASS_ON(C_Sign, (CK_SESSION_HANDLE session, unsigned char *data, unsigned long n, unsigned char *out, unsigned long *m),
         (session, data, n, out, m))
+
+static CK_RV our_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+    CK_RV result;
+    further_flags = 0;
+    result = obey("C_GetTokenInfo");
+    if (!result)
+        result = real->C_GetTokenInfo(slot, info);
+    if (!result)
+        info->flags |= further_flags;
+    return result;
+}
 
 static CK_RV our_C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *pin, unsigned long n)
 {

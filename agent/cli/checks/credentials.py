@@ -93,7 +93,7 @@ def _secret(means: SharedSecretSettings) -> Finding:
         case "prompt":
             return skipped(f"the secret for reference {means.reference} is typed in by a person")
         case "credential":
-            return _credential(value)
+            return passed_by_systemd(value, "secret")
     try:
         read_secret(means.secret, ask=None)
     except SecretError as error:
@@ -101,7 +101,8 @@ def _secret(means: SharedSecretSettings) -> Finding:
     return ok(f"a secret for reference {means.reference} is in {value}")
 
 
-def _credential(name: str) -> Finding:
+def passed_by_systemd(name: str, noun: str) -> Finding:
+    """Return whether systemd has the credential ``name`` to pass; ``noun`` is what it holds."""
     given = os.environ.get("CREDENTIALS_DIRECTORY")
     if given and Path(given, name).exists():
         return ok(f"systemd passes the credential {name}")
@@ -113,7 +114,7 @@ def _credential(name: str) -> Finding:
             return skipped(f"whether {store}/{name} exists is hidden from this user; use sudo")
     return warning(
         f"no credential store of systemd holds {name}",
-        f"Run 'systemd-creds encrypt --name={name} - /etc/credstore.encrypted/{name}' and type the secret, "
+        f"Run 'systemd-creds encrypt --name={name} - /etc/credstore.encrypted/{name}' and type the {noun}, "
         "or see that a drop-in of the unit loads it from elsewhere.",
     )
 
