@@ -27,6 +27,7 @@ _KEPT_LINES: Final = 200
 _SLICE: Final = 0.05
 _UNANSWERED: Final = "establishing IKE_SA failed"
 _EVENTS: Final = ("ike-updown", "log")
+_CHILD_EVENTS: Final = ("child-updown", "child-rekey")
 
 _RUBBISH: Final = (DeserializationException, struct.error, ValueError)
 """What the vici package raises for octets that are no message."""
@@ -50,6 +51,14 @@ class Holding:
 
     certificate: bytes
     has_key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SpiChange:
+    """CHILD SAs came or went, by the SPIs on which charon receives."""
+
+    came: frozenset[int] = frozenset()
+    went: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -223,6 +232,19 @@ class Charon:
     # ---- events
 
     @contextmanager
+    def inbound_spis(self, *, every: float) -> Iterator[Iterator[SpiChange]]:
+        """Follow the CHILD SAs: the iterator gives at first all there are, and then each change as it happens.
+
+        A change with nothing in it says that nothing has happened for ``every`` seconds.
+        """
+        session = self._open()
+        try:
+            with closing(_changes(session, self._session, every)) as changes:
+                yield changes
+        finally:
+            session.transport.socket.close()
+
+    @contextmanager
     def watching(self, connection: str) -> Iterator[Iterator[Watch]]:
         """Watch the tunnels of ``connection``: the iterator gives what is known so far, a few times a second."""
         session = self._open()
@@ -241,6 +263,31 @@ def _follow(session: Any, watch: Watch) -> Generator[Watch, None, None]:
             if label is not None:
                 watch.note(label.decode("ascii", "replace"), message)
             yield watch
+
+
+def _changes(session: Any, asking: Any, every: float) -> Generator[SpiChange, None, None]:
+    """See :meth:`Charon.inbound_spis`. What is asked for is asked after the events were ordered, so none is missed."""
+    with closing(session.listen(_CHILD_EVENTS, timeout=every)) as events:
+        yield SpiChange(came=_spis(*asking.list_sas()))
+        for label, message in events:
+            if label is None:
+                yield SpiChange()
+            elif label == b"child-updown" and _text(message.get("up")) != "yes":
+                yield SpiChange(went=_spis(message))
+            else:
+                yield SpiChange(came=_spis(message))
+
+
+def _spis(*messages: Any) -> frozenset[int]:
+    """Collect every ``spi-in`` of messages about CHILD SAs, whatever section it is in."""
+    found: frozenset[int] = frozenset()
+    for message in messages:
+        for key, value in message.items():
+            if isinstance(value, dict):
+                found |= _spis(value)
+            elif key == "spi-in":
+                found |= {int(value, 16)}
+    return found
 
 
 def _text(value: object) -> str:

@@ -28,6 +28,7 @@ _PLUGINS = (
     "random nonce openssl hmac kdf pem pkcs1 pkcs8 x509 revocation constraints pubkey pkcs11 kernel-libipsec "
     "kernel-netlink socket-default vici updown counters"
 )
+# send_delay: as docs/deployment.md says, an old SA is deleted (INFORMATIONAL, 37) when what was sent on it has arrived.
 _STREAM = Path(__file__).with_name("stream.py")
 _SWANCTL = (
     "x509", "x509ca", "x509crl", "x509ocsp", "x509aa", "x509ac", "pubkey", "private", "rsa", "ecdsa", "bliss", "pkcs8",
@@ -41,6 +42,9 @@ charon-systemd {{
   retransmit_tries = 2
   retransmit_timeout = 1.0
   install_routes = yes
+  send_delay = 300
+  send_delay_type = 37
+  send_delay_response = no
   filelog {{ log {{ path = {directory}/charon.log
       default = 1
       flush_line = yes }} }}
@@ -146,9 +150,17 @@ class Side:
                 self.kill()
 
     @contextmanager
-    def running(self, script: Path, *arguments: str) -> Iterator[Any]:
-        """Run a Python script in this namespace during the block."""
-        command = ["ip", "netns", "exec", self.namespace, sys.executable, str(script), *arguments]
+    def catching_what_comes_early(self) -> Iterator[None]:
+        """Give charon again what came before it could read it, as docs/deployment.md says."""
+        with self.running("-I", "-m", "agent.deploy.early", "--vici", str(self.socket)) as process:
+            assert process.stdout.readline().startswith(b"watching")
+            yield
+            assert process.poll() is None
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[Any]:
+        """Run Python with these arguments in this namespace during the block."""
+        command = ["ip", "netns", "exec", self.namespace, sys.executable, *arguments]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             try:
                 yield process
@@ -219,9 +231,11 @@ class IkeLab:
         with ExitStack() as stack:
             receivers, senders = {}, {}
             for name, (source, sink) in ways.items():
-                receivers[name] = stack.enter_context(sink.running(_STREAM, "receive", sink.inner, "5004"))
+                receivers[name] = stack.enter_context(sink.running(str(_STREAM), "receive", sink.inner, "5004"))
                 assert receivers[name].stdout.readline() == b"ready\n"
-                senders[name] = stack.enter_context(source.running(_STREAM, "send", source.inner, sink.inner, "5004"))
+                senders[name] = stack.enter_context(
+                    source.running(str(_STREAM), "send", source.inner, sink.inner, "5004")
+                )
             yield counted
             for name in ways:
                 senders[name].terminate()

@@ -42,6 +42,18 @@ def test_an_example_of_a_drop_in_has_no_unknown_or_wrong_directive(example: Path
     assert verify(installed) == (0, "")
 
 
+@pytest.mark.parametrize("example", sorted((FOLDER / "examples").glob("*.service")), ids=lambda path: path.stem)
+def test_an_example_of_a_service_has_no_wrong_directive_and_can_reach_hardly_anything(
+    example: Path, tmp_path: Path
+) -> None:
+    text = re.sub("^ExecStart=.*", "ExecStart=/bin/true", example.read_text(), flags=re.MULTILINE)
+    (unit := tmp_path / example.name).write_text(text)
+    done = analyze("verify", "--man=no", str(unit))
+    assert (done.returncode, done.stderr) == (0, "")
+    done = analyze("security", "--offline=true", "--no-pager", "--threshold=25", str(unit))
+    assert done.returncode == 0, done.stdout[-300:]
+
+
 def test_there_are_examples_for_secrets_tokens_and_consumers() -> None:
     assert {"credentials", "token-pcscd", "token-softhsm", "tpm", "strongswan"} <= {path.stem for path in EXAMPLES}
 
