@@ -31,13 +31,31 @@ METHODS: Final = {
     Action.DEPLOY: "Deploy",
 }
 """Jobs that the daemon does when asked."""
+WISHES: Final = {
+    Action.ENROLL: ("again", "stay"),
+    Action.RENEW: ("stay",),
+    Action.REFRESH: (),
+    Action.DEPLOY: (),
+}
+"""What may be asked for with each: ``again`` though there is nothing to do, to ``stay`` while the CA is undecided."""
 LONGEST_ANSWER: Final = 1_048_576
 """Octets of one answer."""
 PATIENCE: Final = 10.0
 """Seconds for an answer that needs no work; the daemon may be looking at many directories."""
 _READ_SIZE: Final = 65_536
 _REMEDY: Final = "Run the command as root (sudo), or as the user that enrolld runs as."
+_RESTART: Final = "See 'systemctl status enrolld'; 'systemctl restart enrolld'."
 _UNKNOWN: Final = frozenset({f"{INTERFACE}.NoSuchIdentity", "org.varlink.service.MethodNotFound"})
+_AGAIN: Final = "run the command again: nothing on disk was lost."
+_TOLD: Final = {
+    f"{INTERFACE}.TooManyClients": ("enrolld has too many clients", f"End some of them, and {_AGAIN}"),
+    f"{INTERFACE}.TooSlow": (
+        "enrolld dropped this command, which did not read what it was told",
+        f"Look at the load of this machine, and {_AGAIN}",
+    ),
+    f"{INTERFACE}.Ending": ("enrolld is ending and begins nothing more", f"Once it runs again, {_AGAIN}"),
+}
+"""What an error of the daemon means, and what to do."""
 
 
 @frozen
@@ -97,7 +115,8 @@ class Client(AbstractContextManager["Client"]):
             text="enrolld has not finished yet, and goes on",
             remedy=f"See what becomes of it with 'enrollctl watch {name}'.",
         )
-        self._call(METHODS[action], more=True, name=name, again=again, stay=wait > 0)
+        wishes = {"again": again, "stay": wait > 0}
+        self._call(METHODS[action], more=True, name=name, **{one: wishes[one] for one in WISHES[action]})
         try:
             for answer in self._answers(end):
                 if answer.error == f"{INTERFACE}.Busy":
@@ -144,9 +163,7 @@ class Client(AbstractContextManager["Client"]):
             except TimeoutError as error:
                 if not expected:
                     raise
-                raise ControlError(
-                    "enrolld does not answer", remedy="See 'systemctl status enrolld'; 'systemctl restart enrolld'."
-                ) from error
+                raise ControlError("enrolld does not answer", remedy=_RESTART) from error
             except OSError as error:
                 raise _hung_up() from error
             if not octets:
@@ -168,6 +185,7 @@ def connect(directory: Path) -> Client | None:
 
     Raises:
         NotPermitted: one may, but we may not ask it.
+        ControlError: one does, and does not take calls.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(PATIENCE)
@@ -176,6 +194,9 @@ def connect(directory: Path) -> Client | None:
     except PermissionError as error:
         connection.close()
         raise NotPermitted(f"{directory / SOCKET} may not be used by this user", remedy=_REMEDY) from error
+    except BlockingIOError as error:
+        connection.close()
+        raise ControlError("enrolld does not answer", remedy=_RESTART) from error
     except OSError:
         connection.close()
         return None
@@ -183,10 +204,10 @@ def connect(directory: Path) -> Client | None:
 
 
 def listens(directory: Path) -> bool:
-    """Tell whether a daemon listens in ``directory``; one that we may not ask counts."""
+    """Tell whether a daemon listens in ``directory``; one that we may not ask, or that is too busy, counts."""
     try:
         client = connect(directory)
-    except NotPermitted:
+    except ControlError:
         return True
     if client is None:
         return False
@@ -214,6 +235,9 @@ def _understood(answer: _Answer) -> dict[str, Any]:
         return answer.parameters
     if answer.error == f"{INTERFACE}.NotPermitted":
         raise NotPermitted("enrolld does not do this for this user", remedy=_REMEDY)
+    if answer.error in _TOLD:
+        text, remedy = _TOLD[answer.error]
+        raise ControlError(text, remedy=remedy)
     raise ControlError(
         f"enrolld refuses: {answer.error}", remedy="Restart enrolld if it was updated: 'systemctl restart enrolld'."
     )

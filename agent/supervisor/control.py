@@ -6,21 +6,20 @@ The interface is in ``io.enrolld.control.varlink`` beside this file; ``varlinkct
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import __version__, structure
 from agent.contract import Action, Outcome, Verdict
-from agent.control_client import INTERFACE, METHODS, SOCKET
-from agent.errors import AgentError
+from agent.control_client import INTERFACE, METHODS, SOCKET, WISHES
 from agent.frozen import frozen
-from agent.overview import Overview, look
 from agent.supervisor.jobs import basis
-from agent.supervisor.varlink import Client, Peer, Server
+from agent.supervisor.listening import Server
+from agent.supervisor.varlink import Call, Errors, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from agent.supervisor.keeper import Keeper
     from agent.supervisor.loop import Loop
     from agent.supervisor.telling import Teller
@@ -30,6 +29,11 @@ _ROOT: Final = 0
 _SHOWN: Final = (
     *("name", "state", "since", "subject", "serial", "not_before", "not_after", "usable", "open_request"),
     *("attempts", "last_error", "remedy", "next_action", "next_action_at"),
+)
+_ERRORS: Final = Errors(
+    not_understood=f"{INTERFACE}.NotUnderstood",
+    too_many=f"{INTERFACE}.TooManyClients",
+    too_slow=f"{INTERFACE}.TooSlow",
 )
 
 
@@ -44,12 +48,21 @@ class Wrong(Exception):
 
 
 @frozen
-class _Follower:
-    """Who waits for the outcome of a job: ``more``: and wants every step; ``stay``: while the CA is undecided too."""
+class _Method:
+    """What is done when a method is called, and the parameters that it takes, with their types."""
 
-    client: Client
+    do: Callable[[Call], None]
+    takes: Mapping[str, type] = field(default_factory=dict)
+    acts: bool = False
+    """Whether it changes anything."""
+
+
+@frozen
+class _Follower:
+    """Who waits for the outcome of a job; ``stay``: while the CA is undecided too."""
+
+    call: Call
     action: Action
-    more: bool
     stay: bool
 
 
@@ -62,20 +75,22 @@ class Control:
         self._reload = reload
         self._following: dict[str, list[_Follower]] = {}
         """By the name of the identity."""
-        self._subscribers: list[Client] = []
-        self._methods: dict[str, Callable[[Client, dict[str, Any], bool], None]] = {
-            f"{_SERVICE}.GetInfo": self._get_info,
-            f"{_SERVICE}.GetInterfaceDescription": self._describe_interface,
-            f"{INTERFACE}.List": self._list,
-            f"{INTERFACE}.Describe": self._describe,
-            f"{INTERFACE}.GetSettings": self._get_settings,
-            f"{INTERFACE}.Subscribe": self._subscribe,
-            f"{INTERFACE}.Retry": _acting(self._retry),
-            f"{INTERFACE}.Reload": _acting(self._read_again),
+        self._subscribers: list[Call] = []
+        name: dict[str, type] = {"name": str}
+        self._methods = {
+            f"{_SERVICE}.GetInfo": _Method(_get_info),
+            f"{_SERVICE}.GetInterfaceDescription": _Method(_describe_interface, {"interface": str}),
+            f"{INTERFACE}.List": _Method(self._list),
+            f"{INTERFACE}.Describe": _Method(self._describe, name),
+            f"{INTERFACE}.GetSettings": _Method(self._get_settings, name),
+            f"{INTERFACE}.Subscribe": _Method(self._subscribe),
+            f"{INTERFACE}.Retry": _Method(self._retry, name, acts=True),
+            f"{INTERFACE}.Reload": _Method(self._read_again, acts=True),
         }
         for action, method in METHODS.items():
-            self._methods[f"{INTERFACE}.{method}"] = _acting(self._job(action))
-        self._server = Server(loop, directory / SOCKET, self._called)
+            wishes: dict[str, type] = dict.fromkeys(WISHES[action], bool)
+            self._methods[f"{INTERFACE}.{method}"] = _Method(self._job(action), name | wishes, acts=True)
+        self._server = Server(loop, directory / SOCKET, self._called, errors=_ERRORS, first=may_act)
         teller.listeners.append(self._happened)
         keeper.on_settled.append(self._settled)
 
@@ -83,56 +98,46 @@ class Control:
         """Listen no longer."""
         self._server.close()
 
-    def _called(self, client: Client, method: str, parameters: dict[str, Any], *, more: bool) -> None:
-        if not may_read(client.peer):
-            client.refuse(f"{INTERFACE}.NotPermitted", needed="root, or the user or group of enrolld")
-            client.close()
+    def _called(self, call: Call) -> None:
+        if not may_read(call.peer):
+            call.client.dismiss(f"{INTERFACE}.NotPermitted", needed="root, or the user or group of enrolld")
             return
         try:
-            self._methods.get(method, _unknown(method))(client, parameters, more)
+            method = self._methods.get(call.method)
+            if method is None:
+                raise _unknown(call.method)
+            if method.acts:
+                self._demand_right_to_act(call)
+            _check_parameters(call, method.takes)
+            method.do(call)
         except Wrong as error:
-            client.refuse(error.error, **error.parameters)
+            call.refuse(error.error, **error.parameters)
+
+    def _demand_right_to_act(self, call: Call) -> None:
+        if not may_act(call.peer):
+            raise Wrong(f"{INTERFACE}.NotPermitted", needed="root, or the user of enrolld")
+        if self._keeper.stopping:
+            raise Wrong(f"{INTERFACE}.Ending")
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def _get_info(self, client: Client, _: dict[str, Any], __: bool) -> None:  # noqa: FBT001 - as all methods
-        client.answer(
-            {
-                "vendor": "enrolld",
-                "product": "enrolld",
-                "version": __version__,
-                "url": "https://varlink.org/",
-                "interfaces": [_SERVICE, INTERFACE],
-            }
-        )
+    def _list(self, call: Call) -> None:
+        call.answer({"identities": [self._shown(name) for name in self._keeper.configuration.identities]})
 
-    def _describe_interface(self, client: Client, parameters: dict[str, Any], _: bool) -> None:  # noqa: FBT001
-        name = _text(parameters, "interface")
-        if name not in {_SERVICE, INTERFACE}:
-            raise Wrong(f"{_SERVICE}.InterfaceNotFound", interface=name)
-        client.answer({"description": Path(__file__).with_name(f"{name}.varlink").read_text(encoding="ascii")})
+    def _describe(self, call: Call) -> None:
+        call.answer({"identity": self._shown(self._name(call))})
 
-    def _list(self, client: Client, _: dict[str, Any], __: bool) -> None:  # noqa: FBT001
-        client.answer({"identities": [self._shown(name) for name in self._keeper.configuration.identities]})
+    def _get_settings(self, call: Call) -> None:
+        name = self._name(call)
+        call.answer({"settings": basis(self._keeper.configuration.settings_of(name), name)})
 
-    def _describe(self, client: Client, parameters: dict[str, Any], _: bool) -> None:  # noqa: FBT001
-        client.answer({"identity": self._shown(self._name(parameters))})
-
-    def _get_settings(self, client: Client, parameters: dict[str, Any], _: bool) -> None:  # noqa: FBT001
-        name = self._name(parameters)
-        client.answer({"settings": basis(self._keeper.configuration.settings_of(name), name)})
-
-    def _subscribe(self, client: Client, _: dict[str, Any], more: bool) -> None:  # noqa: FBT001
-        if not more:
+    def _subscribe(self, call: Call) -> None:
+        if not call.more:
             raise Wrong(f"{_SERVICE}.ExpectedMore")
-        self._subscribers.append(client)
+        self._subscribers.append(call)
 
     def _shown(self, name: str) -> dict[str, Any]:
-        settings = self._keeper.configuration.settings_of(name)
-        try:
-            seen = look(settings.state_directory, name, settings.identities[name])
-        except AgentError as error:
-            seen = Overview(name=name, state="unreadable", last_error=str(error), remedy=error.remedy)
+        seen = self._keeper.look_at(name)
         found = {field: getattr(seen, field) for field in _SHOWN}
         kept = self._keeper.identities[name]
         if kept.next_at is not None and seen.next_action is None:
@@ -141,31 +146,32 @@ class Control:
 
     # --- acting -------------------------------------------------------------------------------------------------------
 
-    def _job(self, action: Action) -> Callable[[Client, dict[str, Any], bool], None]:
-        def start(client: Client, parameters: dict[str, Any], more: bool) -> None:  # noqa: FBT001
-            name = self._name(parameters)
+    def _job(self, action: Action) -> Callable[[Call], None]:
+        def start(call: Call) -> None:
+            name = self._name(call)
             running = self._keeper.at_work(name)
             if running not in {None, action}:
                 raise Wrong(f"{INTERFACE}.Busy", job=running)
-            stay = more and parameters.get("stay") is True
-            self._following.setdefault(name, []).append(_Follower(client, action, more, stay))
-            self._keeper.order(name, action, again=action is not Action.ENROLL or parameters.get("again") is True)
+            stay = call.more and call.parameters.get("stay") is True
+            self._following.setdefault(name, []).append(_Follower(call, action, stay))
+            again = "again" not in WISHES[action] or call.parameters.get("again") is True
+            self._keeper.order(name, action, again=again)
 
         return start
 
-    def _retry(self, client: Client, parameters: dict[str, Any], _: bool) -> None:  # noqa: FBT001
-        if parameters.get("name") is None:
+    def _retry(self, call: Call) -> None:
+        if call.parameters.get("name") is None:
             self._keeper.wake_all()
         else:
-            self._keeper.wake(self._name(parameters))
-        client.answer({})
+            self._keeper.wake(self._name(call))
+        call.answer({})
 
-    def _read_again(self, client: Client, _: dict[str, Any], __: bool) -> None:  # noqa: FBT001
+    def _read_again(self, call: Call) -> None:
         self._reload()
-        client.answer({})
+        call.answer({})
 
-    def _name(self, parameters: dict[str, Any]) -> str:
-        name = _text(parameters, "name")
+    def _name(self, call: Call) -> str:
+        name = _text(call, "name")
         if name not in self._keeper.configuration.identities:
             raise Wrong(f"{INTERFACE}.NoSuchIdentity", name=name)
         return name
@@ -174,9 +180,9 @@ class Control:
 
     def _happened(self, event: str, text: str, fields: Mapping[str, str]) -> None:
         self._subscribers = [one for one in self._subscribers if one.open]
-        followers = [one.client for one in self._following.get(fields.get("IDENTITY", ""), []) if one.more]
-        for client in (*self._subscribers, *followers):
-            client.answer({"event": {"event": event, "text": text, "fields": dict(fields)}}, continues=True)
+        followers = [one.call for one in self._following.get(fields.get("IDENTITY", ""), []) if one.call.more]
+        for call in (*self._subscribers, *followers):
+            call.answer({"event": {"event": event, "text": text, "fields": dict(fields)}}, continues=True)
 
     def _settled(self, name: str, action: Action, outcome: Outcome) -> None:
         found = structure.to_json(outcome)
@@ -184,9 +190,9 @@ class Control:
         for one in self._following.pop(name, []):
             # A job of another kind, while the CA is undecided about this one, is not what was asked for.
             ours = one.action is action
-            stays = one.client.open and (not ours or (one.stay and outcome.verdict is Verdict.WAITING))
+            stays = one.call.open and (not ours or (one.stay and outcome.verdict is Verdict.WAITING))
             if ours:
-                one.client.answer({"outcome": found}, continues=stays)
+                one.call.answer({"outcome": found}, continues=stays)
             if stays:
                 stayed.append(one)
         if stayed:
@@ -203,28 +209,41 @@ def may_act(peer: Peer) -> bool:
     return peer.user in {_ROOT, os.geteuid()}
 
 
-def _acting(method: Callable[[Client, dict[str, Any], bool], None]) -> Callable[[Client, dict[str, Any], bool], None]:
-    def permitted(client: Client, parameters: dict[str, Any], more: bool) -> None:  # noqa: FBT001
-        if not may_act(client.peer):
-            raise Wrong(f"{INTERFACE}.NotPermitted", needed="root, or the user of enrolld")
-        method(client, parameters, more)
-
-    return permitted
-
-
-def _unknown(method: str) -> Callable[[Client, dict[str, Any], bool], None]:
-    interface, _, name = method.rpartition(".")
-
-    def refuse(*_: object) -> None:
-        if interface in {_SERVICE, INTERFACE}:
-            raise Wrong(f"{_SERVICE}.MethodNotFound", method=name)
-        raise Wrong(f"{_SERVICE}.InterfaceNotFound", interface=interface)
-
-    return refuse
+def _get_info(call: Call) -> None:
+    call.answer(
+        {
+            "vendor": "enrolld",
+            "product": "enrolld",
+            "version": __version__,
+            "url": "https://varlink.org/",
+            "interfaces": [_SERVICE, INTERFACE],
+        }
+    )
 
 
-def _text(parameters: dict[str, Any], name: str) -> str:
-    value = parameters.get(name)
+def _describe_interface(call: Call) -> None:
+    name = _text(call, "interface")
+    if name not in {_SERVICE, INTERFACE}:
+        raise Wrong(f"{_SERVICE}.InterfaceNotFound", interface=name)
+    call.answer({"description": Path(__file__).with_name(f"{name}.varlink").read_text(encoding="ascii")})
+
+
+def _check_parameters(call: Call, takes: Mapping[str, type]) -> None:
+    """Refuse a parameter that the method does not have, or not of this type: it would be asked for in vain."""
+    for name, value in call.parameters.items():
+        if value is not None and not (name in takes and isinstance(value, takes[name])):
+            raise Wrong(f"{_SERVICE}.InvalidParameter", parameter=name)
+
+
+def _text(call: Call, name: str) -> str:
+    value = call.parameters.get(name)
     if not isinstance(value, str):
         raise Wrong(f"{_SERVICE}.InvalidParameter", parameter=name)
     return value
+
+
+def _unknown(method: str) -> Wrong:
+    interface, _, name = method.rpartition(".")
+    if interface in {_SERVICE, INTERFACE}:
+        return Wrong(f"{_SERVICE}.MethodNotFound", method=name)
+    return Wrong(f"{_SERVICE}.InterfaceNotFound", interface=interface)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Action, Job, Outcome, Verdict
-from agent.errors import AgentError, ConfigurationError, PinError, SecretError
+from agent.errors import AgentError, ConfigurationError, ControlError, PinError, SecretError
 from agent.events import Event
 from agent.overview import Overview, look
 from agent.policy import clock
@@ -39,6 +39,7 @@ _AT_A_TIME: Final = 16
 """Directories looked at in one turn of the loop, so that signals and the watchdog do not wait for a thousand."""
 _AFTER_TROUBLE: Final = 60.0
 """Seconds until a directory that could not be read is looked at again."""
+UNREADABLE: Final = "unreadable"
 _AFTER_DEFECT: Final = 3600.0
 _SECRETS: Final = frozenset({Verdict.NEEDS_SECRET, Verdict.NEEDS_PIN})
 _RECORDED_HERE: Final = frozenset({Verdict.CRASHED, Verdict.TIMED_OUT})
@@ -180,16 +181,28 @@ class Keeper:
     def stop(self) -> None:
         """Start nothing more, and ask every worker to end; asked a second time, they are killed."""
         self._stopping = True
-        self._waiting.clear()
+        ending = ControlError("enrolld is ending", remedy="Run the command again once it runs.")
         for kept in self.identities.values():
+            self._give_up_order(kept, ending)
             if kept.work is not None:
                 kept.work.ask_to_end()
 
+    def look_at(self, name: str) -> Overview:
+        """Return what the directory of ``name`` says; that it cannot be read is a state, too."""
+        settings = self.configuration.settings_of(name)
+        try:
+            return look(settings.state_directory, name, settings.identities[name], now=self._calendar.now())
+        except AgentError as error:
+            return Overview(name=name, state=UNREADABLE, last_error=str(error), remedy=error.remedy)
+
     def look_at_all(self) -> Iterator[Overview]:
-        """Read every directory. Raise :class:`agent.errors.AgentError` when one cannot be read."""
-        for name in self.configuration.identities:
-            settings = self.configuration.settings_of(name)
-            yield look(settings.state_directory, name, settings.identities[name], now=self._calendar.now())
+        """Return what every directory says."""
+        return map(self.look_at, self.configuration.identities)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing is started any more."""
+        return self._stopping
 
     @property
     def running(self) -> int:
@@ -449,7 +462,7 @@ class Keeper:
         self._give_up_order(kept, error)
         if kept.trouble != str(error):
             kept.trouble = str(error)
-            kept.state = "unreadable"
+            kept.state = UNREADABLE
             self.changed = True
             self._teller.tell(Event.STATE_TROUBLE, {"IDENTITY": kept.name, "REMEDY": error.remedy}, reason=str(error))
 

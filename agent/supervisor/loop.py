@@ -66,9 +66,11 @@ class Loop:
         """Return the moment that it is."""
         return self._clock()
 
-    def watch(self, source: int | HasDescriptor, ready: Callable[[], object], *, write: bool = False) -> None:
-        """Call ``ready`` whenever ``source`` can be read (or written too, if ``write``), until it returns False."""
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
+    def watch(
+        self, source: int | HasDescriptor, ready: Callable[[], object], *, read: bool = True, write: bool = False
+    ) -> None:
+        """Call ``ready`` whenever ``source`` can be read, written, or either, until it returns False."""
+        events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
         if source in self._selector.get_map():
             self._selector.modify(source, events, ready)
         else:

@@ -1,65 +1,132 @@
 """Varlink (https://varlink.org) over a unix socket, on the loop: JSON objects, each ended by a NUL octet.
 
-Nothing here waits for a client: what it does not read is kept up to a bound, and then it is dropped. Who it is comes
-from the kernel (``SO_PEERCRED``).
+Nothing here waits for a client. Calls of one connection are taken one after another, one in a turn of the loop, and
+not before the answer to the one before was read. Who does not read what goes on is dropped.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import socket
-import struct
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    import socket
 
-    from agent.supervisor.loop import Loop
+    from agent.supervisor.listening import Server
 
 LONGEST_CALL: Final = 65_536
 """Octets of one call."""
 MOST_UNREAD: Final = 262_144
-"""Octets that a client may leave unread; every identity of a large site in one answer may exceed it once."""
-MOST_CLIENTS: Final = 16
+"""Octets that a client may leave unread while it is told what happens; one answer may be larger than that by itself."""
+FAREWELL: Final = 60.0
+"""Seconds in which a client that is dismissed may read why."""
 _READ_SIZE: Final = 65_536
-_CREDENTIALS: Final = struct.Struct("iII")
-_SO_PEERGROUPS: Final = 59
-_MOST_GROUPS: Final = 4096
 
 
 @frozen
 class Peer:
-    """Who is at the other end."""
+    """Who is at the other end, by the kernel's word (``SO_PEERCRED``)."""
 
     user: int
     groups: frozenset[int]
 
 
-class Client:
-    """One connection: its calls come in, answers go out in their order."""
+@frozen
+class Errors:
+    """Full names of the errors that the server itself gives, with the parameters in brackets."""
 
-    def __init__(self, server: Server, connection: socket.socket) -> None:
-        """Take a connection that was accepted."""
+    not_understood: str
+    """What came is no call (``reason``: string)."""
+    too_many: str
+    """There is no place (``most``: int)."""
+    too_slow: str
+    """It did not read what it wanted to be told."""
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """A call of a client, to be answered now or later. What comes after its last answer is not sent."""
+
+    client: Client
+    method: str
+    parameters: dict[str, Any]
+    more: bool = False
+    """Whether there may be several answers."""
+    oneway: bool = False
+    """Whether there may be none: nothing is sent then."""
+    answered: bool = False
+
+    @property
+    def peer(self) -> Peer:
+        """Who calls."""
+        return self.client.peer
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self.client.open and not self.answered and not self.oneway
+
+    def answer(self, parameters: dict[str, Any], *, continues: bool = False) -> None:
+        """Answer it; ``continues`` while more follows."""
+        if self.open:
+            self.answered = not continues
+            self.client.send({"parameters": parameters} | ({"continues": True} if continues else {}), self)
+
+    def refuse(self, error: str, **parameters: Any) -> None:
+        """Answer it with an error, by its full name."""
+        if self.open:
+            self.answered = True
+            self.client.send({"error": error, "parameters": parameters}, self)
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, server: Server, connection: socket.socket, peer: Peer, *, first: bool) -> None:
+        """Take a connection that was accepted; ``first``: it is of those for whom there is always a place."""
         self._server = server
         self._connection = connection
         self._incoming = b""
         self._outgoing = b""
+        self._call: Call | None = None
+        self._leaving = False
+        self._taking = False
         self.open = True
-        self.peer = _peer(connection)
-        server.loop.watch(connection, self._ready)
+        self.peer = peer
+        self.first = first
+        self.since = server.loop.now()
+        """Since when nothing came from it."""
+        self._watch()
 
-    def answer(self, parameters: dict[str, Any], *, continues: bool = False) -> None:
-        """Answer a call; ``continues`` while more follows."""
-        self._send({"parameters": parameters} | ({"continues": True} if continues else {}))
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is done or told for it."""
+        return self._leaving or (self._call is None and not self._outgoing)
 
-    def refuse(self, error: str, **parameters: Any) -> None:
-        """Answer a call with an error, by its full name."""
-        self._send({"error": error, "parameters": parameters})
+    def send(self, document: dict[str, Any], call: Call) -> None:
+        """Send an answer to ``call``; told too much that it does not read, it is told that, and dismissed."""
+        if len(self._outgoing) > MOST_UNREAD:
+            self.dismiss(self._server.errors.too_slow)
+            return
+        self._outgoing += json.dumps(document).encode("ascii") + b"\0"
+        if call.answered:
+            self._call = None
+        self._flush()
+
+    def dismiss(self, error: str, **parameters: Any) -> None:
+        """Say why it has to leave; that it may read for a while."""
+        if self._leaving or not self.open:
+            return
+        if self._call is not None:
+            self._call.answered = True
+        self._leaving, self._incoming = True, b""
+        self._outgoing += json.dumps({"error": error, "parameters": parameters}).encode("ascii") + b"\0"
+        self._flush()
+        if self.open:
+            self._server.loop.after(FAREWELL, self.close)
 
     def close(self) -> None:
         """End the connection."""
@@ -69,15 +136,7 @@ class Client:
             self._connection.close()
             self._server.clients.discard(self)
 
-    def _send(self, document: dict[str, Any]) -> None:
-        if not self.open:
-            return
-        # A client that reads nothing is dropped; one answer may be larger than the bound by itself.
-        if len(self._outgoing) > MOST_UNREAD:
-            self.close()
-            return
-        self._outgoing += json.dumps(document).encode("ascii") + b"\0"
-        self._flush()
+    # --- what goes out ------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
         try:
@@ -88,11 +147,27 @@ class Client:
         except OSError:
             self.close()
             return
-        self._server.loop.watch(self._connection, self._ready, write=bool(self._outgoing))
+        if self._leaving and not self._outgoing:
+            self.close()
+        elif self.open:
+            self._watch()
+            self._take_soon()
+
+    def _watch(self) -> None:
+        """Wait for what can be done: no more is read while there is a call to begin with."""
+        reads, writes = self._wants_more, bool(self._outgoing)
+        if reads or writes:
+            self._server.loop.watch(self._connection, self._ready, read=reads, write=writes)
+        else:
+            self._server.loop.forget(self._connection)
+
+    @property
+    def _wants_more(self) -> bool:
+        return len(self._incoming) <= LONGEST_CALL and b"\0" not in self._incoming
 
     def _ready(self) -> None:
         self._flush()
-        if not self.open:
+        if not (self.open and self._wants_more):
             return
         try:
             octets = self._connection.recv(_READ_SIZE)
@@ -102,92 +177,47 @@ class Client:
             octets = b""
         if not octets:
             self.close()
-            return
-        *calls, self._incoming = (self._incoming + octets).split(b"\0")
-        if any(len(one) > LONGEST_CALL for one in (*calls, self._incoming)):
-            self.close()
-            return
-        for call in calls:
-            if self.open:
-                self._take(call)
+        elif not self._leaving:
+            self.since = self._server.loop.now()
+            self._incoming += octets
+            self._watch()
+            self._take_soon()
 
-    def _take(self, octets: bytes) -> None:
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def _take_soon(self) -> None:
+        """Take the next call once this turn is over: other clients, signals and the watchdog come in between."""
+        if not self._taking and self.idle and self._incoming:
+            self._taking = True
+            self._server.loop.after(0, self._take)
+
+    def _take(self) -> None:
+        self._taking = False
+        if self._leaving or not (self.open and self.idle):
+            return
+        octets, whole, rest = self._incoming.partition(b"\0")
+        if len(octets) > LONGEST_CALL:
+            self._dismiss_nonsense(f"it is longer than {LONGEST_CALL} octets")
+        elif whole:
+            self._incoming = rest
+            self._begin(octets)
+            if self.open:
+                self._watch()
+                self._take_soon()
+
+    def _begin(self, octets: bytes) -> None:
         try:
             call = json.loads(octets)
             method, parameters = call["method"], call.get("parameters") or {}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            self.close()  # no Varlink: there is nothing to answer to
+            self._dismiss_nonsense("it is no JSON object with a method")
             return
         if not isinstance(method, str) or not isinstance(parameters, dict):
-            self.close()
+            self._dismiss_nonsense("its method is no string, or its parameters are no object")
             return
-        self._server.called(self, method, parameters, more=call.get("more") is True)
+        made = Call(self, method, parameters, more=call.get("more") is True, oneway=call.get("oneway") is True)
+        self._call = None if made.oneway else made
+        self._server.called(made)
 
-
-class Server:
-    """Listens on a path and hands every call to ``called``."""
-
-    def __init__(self, loop: Loop, path: Path, called: Callable[..., None]) -> None:
-        """Listen. ``called(client, method, parameters, more=...)``. Raise :class:`OSError` when it cannot be done.
-
-        A socket that nobody listens on is replaced; one that somebody does is left alone (``EADDRINUSE``).
-        """
-        self.loop = loop
-        self.called = called
-        self.clients: set[Client] = set()
-        self._path = path
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            if not _alive(path):
-                path.unlink(missing_ok=True)
-            self._listener.bind(os.fspath(path))
-            path.chmod(0o660)
-            self._listener.listen(4 * MOST_CLIENTS)
-            self._listener.settimeout(0)
-        except OSError:
-            self._listener.close()
-            raise
-        loop.watch(self._listener, self._accept)
-
-    def close(self) -> None:
-        """Hang up, and listen no longer."""
-        for client in tuple(self.clients):
-            client.close()
-        self.loop.forget(self._listener)
-        self._listener.close()
-        with suppress(OSError):
-            self._path.unlink()
-
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return  # it has gone away again, or there is no descriptor left for it
-        connection.settimeout(0)
-        if len(self.clients) >= MOST_CLIENTS:
-            connection.close()
-            return
-        try:
-            self.clients.add(Client(self, connection))
-        except OSError:
-            connection.close()
-
-
-def _alive(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            return False
-        return True
-
-
-def _peer(connection: socket.socket) -> Peer:
-    _, user, group = _CREDENTIALS.unpack(
-        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    )
-    groups = {group}
-    with suppress(OSError):  # a kernel before 4.13, or more groups than that
-        octets = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
-        groups |= set(memoryview(octets).cast("I"))
-    return Peer(user, frozenset(groups))
+    def _dismiss_nonsense(self, reason: str) -> None:
+        self.dismiss(self._server.errors.not_understood, reason=reason)

@@ -18,7 +18,7 @@ import pytest
 from agent.cli import delegation
 from agent.config import load
 from agent.contract import Action, Outcome, Verdict
-from agent.control_client import LONGEST_ANSWER, SOCKET, Client
+from agent.control_client import LONGEST_ANSWER, SOCKET, Client, connect, listens
 from agent.errors import ControlError, NotPermitted
 from agent.labca import LabCa
 from tests.station import Station, until
@@ -214,6 +214,9 @@ def answered(octets: bytes) -> Client:
         (b"x" * (LONGEST_ANSWER + 70_000), ControlError, "does not answer as enrolld does"),
         (b'{"error": "io.enrolld.control.NotPermitted"}\0', NotPermitted, "for this user"),
         (b'{"error": "org.varlink.service.InvalidParameter"}\0', ControlError, "refuses"),
+        (b'{"error": "io.enrolld.control.TooManyClients", "parameters": {"most": 16}}\0', ControlError, "too many"),
+        (b'{"error": "io.enrolld.control.TooSlow"}\0', ControlError, "did not read"),
+        (b'{"error": "io.enrolld.control.Ending"}\0', ControlError, "is ending"),
     ],
 )
 def test_an_answer_that_is_none_ends_in_an_error_with_a_remedy(
@@ -230,6 +233,21 @@ def test_a_daemon_that_says_nothing_more_is_not_waited_for_beyond_the_deadline()
         outcome = client.run("ike", Action.ENROLL, lambda _: None, again=False, wait=0, deadline=0.2)
     assert outcome.verdict is Verdict.WAITING
     assert "goes on" in outcome.text
+
+
+def test_a_daemon_that_takes_no_calls_is_neither_passed_over_nor_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(tmp_path / SOCKET))
+        theirs.listen(0)
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+        for one in waiting:
+            one.settimeout(0)
+            one.connect_ex(str(tmp_path / SOCKET))
+        with pytest.raises(ControlError, match="does not answer"):
+            connect(tmp_path)
+        assert listens(tmp_path)
+        for one in waiting:
+            one.close()
 
 
 def refusing(_: Path) -> Client:

@@ -342,6 +342,33 @@ def test_after_stop_nothing_is_started_and_workers_are_asked_to_end(tmp_path: Pa
     assert len(post.jobs) == 2
 
 
+def test_whoever_ordered_a_job_that_has_not_begun_at_the_end_is_told(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b", workers=1)
+    post.pass_(0.5)
+    post.keeper.order("b", Action.ENROLL, again=False)
+    post.keeper.stop()
+    assert post.settled == [("b", Verdict.FAILED)]
+
+
+def test_one_directory_that_cannot_be_read_hides_nothing_of_the_others(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b")
+    post.pass_(10)
+    directory = post.state / "identities" / "a"
+    directory.rename(tmp_path / "elsewhere")
+    directory.write_text("no directory")
+    post.keeper.wake_all()
+    post.pass_(10)
+    assert [one.state for one in post.keeper.look_at_all()] == ["unreadable", "valid"]
+    assert [(name, event) for name, event, _, _ in post.told if event is Event.STATE_TROUBLE] == [
+        ("a", Event.STATE_TROUBLE)
+    ]
+    assert post.keeper.identities["b"].state == "valid"
+    directory.unlink()
+    (tmp_path / "elsewhere").rename(directory)
+    post.pass_(62)
+    assert post.keeper.identities["a"].usable
+
+
 def test_a_disk_that_cannot_be_read_is_told_once_and_looked_at_again(tmp_path: Path) -> None:
     post = Post(tmp_path)
     moved = post.state.rename(tmp_path / "elsewhere")

@@ -1,0 +1,130 @@
+"""The control socket: it listens, says who is at the other end, and keeps the number of clients within bounds."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from agent.supervisor.varlink import Client, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent.supervisor.loop import Loop
+    from agent.supervisor.varlink import Call, Errors
+
+MOST_CLIENTS: Final = 16
+MOST_OTHERS: Final = 12
+"""How many of them may be such that only read: for who may act there is always a place."""
+_PAUSE: Final = 1.0
+"""Seconds without new clients when there is no descriptor left for one."""
+_CREDENTIALS: Final = struct.Struct("iII")
+_SO_PEERGROUPS: Final = 59
+_MOST_GROUPS: Final = 4096
+
+
+class Server:
+    """Listens on a path and hands every call to ``called``."""
+
+    def __init__(
+        self, loop: Loop, path: Path, called: Callable[[Call], None], *, errors: Errors, first: Callable[[Peer], bool]
+    ) -> None:
+        """Listen. ``first`` tells for whom there is always a place. Raise :class:`OSError` when it cannot be done.
+
+        A socket that nobody listens on is replaced; one that somebody does is left alone (``EADDRINUSE``).
+        """
+        self.loop = loop
+        self.called = called
+        self.errors = errors
+        self.clients: set[Client] = set()
+        self._first = first
+        self._path = path
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            if not _alive(path):
+                path.unlink(missing_ok=True)
+            self._listener.bind(os.fspath(path))
+            path.chmod(0o660)
+            self._listener.listen(4 * MOST_CLIENTS)
+            self._listener.settimeout(0)
+        except OSError:
+            self._listener.close()
+            raise
+        self._listen()
+
+    def close(self) -> None:
+        """Hang up, and listen no longer."""
+        for client in tuple(self.clients):
+            client.close()
+        self.loop.forget(self._listener)
+        self._listener.close()
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _listen(self) -> None:
+        if self._listener.fileno() >= 0:
+            self.loop.watch(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # it has gone away again
+        except OSError:
+            # No descriptor is left for it, and it would wake us again at once.
+            self.loop.forget(self._listener)
+            self.loop.after(_PAUSE, self._listen)
+            return
+        connection.settimeout(0)
+        try:
+            peer = _peer(connection)
+            first = self._first(peer)
+            has_place = self._make_room(first=first)
+            client = Client(self, connection, peer, first=first)
+        except OSError:
+            connection.close()
+            return
+        if has_place:
+            self.clients.add(client)
+        else:
+            client.dismiss(self.errors.too_many, most=MOST_CLIENTS)
+
+    def _make_room(self, *, first: bool) -> bool:
+        """Tell whether there is a place for one more: whoever sits there longest without a call has to give it up."""
+        rivals = self.clients if first else {one for one in self.clients if not one.first}
+        if len(self.clients) < MOST_CLIENTS and (first or len(rivals) < MOST_OTHERS):
+            return True
+        longest = min((one for one in rivals if one.idle), key=lambda one: one.since, default=None)
+        if longest is None:
+            return False
+        longest.dismiss(self.errors.too_many, most=MOST_CLIENTS)
+        longest.close()
+        return True
+
+
+def _alive(path: Path) -> bool:
+    """Tell whether somebody listens, too busy as he may be (``EAGAIN``: his queue is full)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        try:
+            probe.connect(os.fspath(path))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+def _peer(connection: socket.socket) -> Peer:
+    _, user, group = _CREDENTIALS.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    )
+    groups = {group}
+    with suppress(OSError):  # a kernel before 4.13, or more groups than that
+        octets = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 4 * _MOST_GROUPS)
+        groups |= set(memoryview(octets).cast("I"))
+    return Peer(user, frozenset(groups))
