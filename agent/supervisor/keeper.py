@@ -76,6 +76,10 @@ class Kept:
     """Whether he wants it although the certificate is good."""
     refused: int | None = None
     """What the secrets hashed to that were refused: they are not tried again before they change."""
+    verdict: Verdict | None = None
+    """How the last request ended."""
+    alike: int = 0
+    """How many requests in a row ended so."""
     in_vain: int = 0
     """How many jobs in a row ended well and changed nothing."""
     warned: tuple[str, str] | None = None
@@ -418,9 +422,10 @@ class Keeper:
         kept.state, kept.not_after, kept.usable = seen.state, seen.not_after, seen.usable
         self._note(kept, directory, job.identity, seen, now)
         kept.by_person = rule.by_person
-        wait = schedule.pause(seen, outcome.verdict, now, uniform=self._uniform(), asked=outcome.retry_after)
-        if not rule.waits:
-            wait = self._gap(kept, job.action, seen, now)
+        if asks:
+            kept.alike = kept.alike + 1 if kept.verdict is outcome.verdict else 1
+            kept.verdict = outcome.verdict
+        wait = self._pause(kept, job, outcome, seen, now)
         kept.held[_kind(job.action)] = self._loop.now() + wait
         if not (asks and rule.waits):
             self._look_soon(kept.name)
@@ -432,6 +437,17 @@ class Keeper:
             self._teller.tell(Event.PLANNED, _fields(job) | fields, action=rule.next_action, wait=span_words(wait))
             seen = look(directory, kept.name, job.identity, now=now)
         self._wait(kept, wait, job.action, seen)
+
+    def _pause(self, kept: Kept, job: Job, outcome: Outcome, seen: Overview, now: datetime) -> float:
+        """Return the seconds to the next job of this kind."""
+        rule, asked = RETRY[outcome.verdict], outcome.retry_after
+        if not rule.waits:
+            return self._gap(kept, job.action, seen, now)
+        if not rule.failed:
+            longest = job.authority.polling.maximum
+            return schedule.poll(kept.alike, uniform=self._uniform(), asked=asked, longest=longest)
+        times = kept.alike if job.action in _REQUESTS else 1
+        return schedule.pause(seen, outcome.verdict, now, times=times, uniform=self._uniform(), asked=asked)
 
     def _gap(self, kept: Kept, done: Action, seen: Overview, now: datetime) -> float:
         """Return the seconds to the next job of its kind after one that is ``done`` well: none, if it changed anything.

@@ -5,6 +5,7 @@ After a job the verdict decides how long to wait (:data:`RETRY`); before one, wh
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -23,9 +24,12 @@ LOOK_AGAIN: Final = 3600.0
 PERSON: Final = backoff.Pace(base=1800, cap=6 * 3600, minimum=60)
 """Only a person can change it, and then tells us or is noticed: asked seldom, for what nobody notices."""
 
-BUSY: Final = backoff.Pace(base=4, cap=30)
-"""Another process is at work on the identity, an ``enrollctl`` or the worker of a daemon that died: it ends soon."""
+BUSY: Final = backoff.Pace(base=4, cap=60)
+"""Another process is at work on the identity, an ``enrollctl`` or the worker of a daemon that died: it ends soon, or it
+waits for a CA."""
 
+_POLLS_ALIKE: Final = 3
+"""Polls until the wait between them doubles: who decides within a minute is asked often in that minute."""
 _HURRY: Final = 1 / 4
 """Share of the life left that one job may take, so that there is time for another."""
 _SHORTEST_DEADLINE: Final = 30.0
@@ -116,18 +120,26 @@ def _meanwhile(seen: Overview, now: datetime) -> Next:
     return Next(None, min(max(_until(seen.next_action_at, now), 1.0), LOOK_AGAIN, asking or LOOK_AGAIN))
 
 
-def pause(seen: Overview, verdict: Verdict, now: datetime, *, uniform: float, asked: float | None) -> float:
-    """Return the seconds to wait after a job that ended with ``verdict``; ``uniform`` is random in [0, 1).
+def pause(seen: Overview, verdict: Verdict, now: datetime, *, times: int, uniform: float, asked: float | None) -> float:
+    """Return the seconds to wait after a job that failed with ``verdict``, ``times`` in a row now.
 
-    Renewal is hurried as the end of the certificate nears (``agent.policy.backoff``).
+    ``uniform`` is random in [0, 1). Renewal is hurried as the end of the certificate nears (``agent.policy.backoff``).
     """
-    rule = RETRY[verdict]
-    if not rule.failed:
-        return backoff.delay(1, uniform=0.0, pace=backoff.POLLING, server_says=asked)
-    pace = rule.pace or (backoff.RENEWAL if seen.usable else backoff.ENROLLMENT)
+    pace = RETRY[verdict].pace or (backoff.RENEWAL if seen.usable else backoff.ENROLLMENT)
+    # What is on disk knows of those before the last start; it does not count that somebody else was at work.
     return backoff.delay(
-        max(seen.attempts, 1), uniform=uniform, pace=pace, remaining_life=_life(seen, now), server_says=asked
+        max(seen.attempts, times), uniform=uniform, pace=pace, remaining_life=_life(seen, now), server_says=asked
     )
+
+
+def poll(times: int, *, uniform: float, asked: float | None, longest: float) -> float:
+    """Return the seconds to the next question to a CA that has not decided ``times`` in a row.
+
+    When it should be asked the worker has ``asked``, within the bounds of the authority's settings, of which
+    ``longest`` is one. A CA that says one second every time, for weeks, is asked less and less often all the same.
+    """
+    pace = replace(backoff.POLLING, cap=min(backoff.POLLING.cap, longest))
+    return backoff.delay(1 + times // _POLLS_ALIKE, uniform=uniform, pace=pace, server_says=asked)
 
 
 def gap(seen: Overview, done: Action, now: datetime, *, times: int, uniform: float) -> float:

@@ -17,6 +17,7 @@ from agent.cmp.certificates import load
 from agent.contract import Action, Outcome, Verdict
 from agent.labca.records import CertificateStatus
 from agent.overview import look
+from agent.settings import PollingSettings
 from agent.store.generations import Generation
 from agent.supervisor import schedule
 from tests.faults.kinds import KINDS, Course, Kind
@@ -205,7 +206,11 @@ def _succeed(outcome: Outcome) -> None:
 
 def _longest_wait(world: World, outcome: Outcome) -> float:
     seen = look(world.state, "ike", world.identity, now=world.now())
-    wait = schedule.pause(seen, outcome.verdict, world.now(), uniform=1.0, asked=outcome.retry_after)
+    asked = outcome.retry_after
+    if outcome.verdict is Verdict.WAITING:
+        wait = schedule.poll(1, uniform=1.0, asked=asked, longest=PollingSettings().maximum)
+    else:
+        wait = schedule.pause(seen, outcome.verdict, world.now(), times=1, uniform=1.0, asked=asked)
     return round(wait, 1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from agent.contract import Action, Outcome, Verdict
@@ -175,10 +175,14 @@ def demand_next_moments(post: Post) -> None:
             assert 0 <= post.next_in(name) <= LONGEST
 
 
-@settings(max_examples=12)
+# Without shrinking, which takes minutes: what failed is short enough to read.
+@settings(max_examples=12, phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.target))
 @given(happenings=st.lists(HAPPENINGS, max_size=8))
 @example(happenings=[("answer", ("a", ends(Verdict.UNCHANGED)))])
 @example(happenings=[("answer", ("a", ends(Verdict.DEPLOYING))), ("clock", -5 * 365 * DAY)])
+@example(happenings=[("answer", ("a", ends(Verdict.WAITING))), ("sleep", 40 * DAY), ("sleep", 80 * DAY)])
+@example(happenings=[("answer", ("a", ends(Verdict.WAITING, retry_after=1.0))), ("order", "a")])
+@example(happenings=[("sleep", 80 * DAY), ("answer", ("c", ends(Verdict.BUSY)))])
 @example(happenings=[("time", 60.0), ("clock", 5 * 365 * DAY)])
 def test_whatever_happens_everybody_has_a_next_moment_and_nobody_runs_hot(happenings: list[tuple[str, object]]) -> None:
     with TemporaryDirectory() as directory:

@@ -6,8 +6,9 @@ import pytest
 
 from agent.contract import Action, Verdict
 from agent.overview import Overview
-from agent.supervisor.schedule import Next, decide, pause
+from agent.supervisor.schedule import Next, decide, pause, poll
 
+DAY = 86_400.0
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
@@ -46,17 +47,27 @@ def test_what_is_next_follows_from_what_is_on_disk(seen: Overview, expected: Nex
 def test_a_failed_renewal_is_hurried_as_the_end_nears() -> None:
     far = Overview(name="ike", state="due", usable=True, attempts=20, not_after=at(10**7))
     near = Overview(name="ike", state="expiring", usable=True, attempts=20, not_after=at(600))
-    waits = [pause(one, Verdict.UNREACHABLE, NOW, uniform=0.9, asked=None) for one in (far, near)]
+    waits = [pause(one, Verdict.UNREACHABLE, NOW, times=1, uniform=0.9, asked=None) for one in (far, near)]
     assert waits[0] > 3600
     assert waits[1] < 600
 
 
 def test_what_only_a_person_can_mend_is_tried_seldom() -> None:
     seen = Overview(name="ike", state="needs-secret", attempts=1)
-    assert pause(seen, Verdict.NEEDS_SECRET, NOW, uniform=0.9, asked=None) > 200
-    assert pause(seen, Verdict.UNREACHABLE, NOW, uniform=0.9, asked=None) < 10
+    assert pause(seen, Verdict.NEEDS_SECRET, NOW, times=1, uniform=0.9, asked=None) > 200
+    assert pause(seen, Verdict.UNREACHABLE, NOW, times=1, uniform=0.9, asked=None) < 10
 
 
 def test_an_undecided_ca_is_asked_when_it_said() -> None:
-    seen = Overview(name="ike", state="pending")
-    assert pause(seen, Verdict.WAITING, NOW, uniform=0.5, asked=30) == 30
+    assert poll(1, uniform=0.0, asked=30, longest=DAY) == 30
+    assert 300 <= poll(50, uniform=0.9, asked=300, longest=DAY) <= 375
+
+
+@pytest.mark.parametrize("asked", [None, 0.0, 1.0])
+def test_a_ca_that_is_always_to_be_asked_at_once_is_asked_about_once_a_minute_in_the_long_run(
+    asked: float | None,
+) -> None:
+    waits = [poll(times, uniform=0.5, asked=asked, longest=DAY) for times in range(1, 60)]
+    assert sum(waits[:10]) < 60
+    assert waits[-1] == 30
+    assert all(1 <= wait <= 5 for wait in (poll(n, uniform=0.999, asked=asked, longest=5) for n in range(1, 60)))
