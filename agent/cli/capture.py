@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from agent import structure
 from agent.cli import bundle, doctor, output
 from agent.cli.checks.registry import Site
 from agent.cli.choosing import json_option
 from agent.config import load
 from agent.errors import ConfigurationError, StateError
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +28,15 @@ if TYPE_CHECKING:
     from agent.cli.main import Context
 
 _MODE: Final = 0o600
+
+
+@frozen(kw_only=True)
+class Bundle:
+    """What was written."""
+
+    file: Path
+    members: tuple[str, ...]
+    """Names of the files in it, below its folder."""
 
 
 @click.command("capture")
@@ -57,7 +68,7 @@ def command(context: Context, target: Path | None, *, offline: bool, as_json: bo
     target = target or Path(f"{name}.tar.gz")
     write(target, name, parts, now)
     if as_json:
-        output.say_json({"file": str(target), "members": [part for part, _ in parts]})
+        output.say_json(structure.to_json(Bundle(file=target, members=tuple(part for part, _ in parts))))
     else:
         output.say(f"wrote {target}: {len(parts)} files, without secrets")
     output.advise(f"look at it with 'tar tzf {shlex.quote(str(target))}' before you send it")

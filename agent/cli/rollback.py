@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,14 +13,29 @@ from agent.cli.choosing import chosen, json_option
 from agent.cli.jobs import run_job
 from agent.cli.ownership import acting_as_owner
 from agent.config import load
-from agent.contract import VERDICTS, Action, Verdict
+from agent.contract import VERDICTS, Action, Outcome, Verdict
 from agent.errors import StateCorrupt, StateError
+from agent.frozen import frozen
 from agent.store.deployment import DeploymentFile
 from agent.store.generations import Generation, IdentityStore
 from agent.store.token_keys import KEY_DESTROYED
 
 if TYPE_CHECKING:
     from agent.cli.main import Context
+
+
+@frozen(kw_only=True)
+class RolledBack:
+    """The credential that is in use again. Times are ISO 8601 in UTC."""
+
+    identity: str
+    generation: int
+    subject: str
+    serial: str
+    not_before: str
+    not_after: str
+    deployment: Outcome | None = None
+    """How bringing it to the consumers went; left out where there are none."""
 
 
 @click.command("rollback")
@@ -44,8 +59,9 @@ def command(context: Context, name: str | None, *, as_json: bool) -> int:
         run_job(settings, name, Action.DEPLOY, again=True, wait=0) if settings.identities[name].deploy else None
     )
     if as_json:
-        told = {"deployment": structure.to_json(deployment)} if deployment else {}
-        output.say_json({"identity": name, "generation": generation.number} | description | told)
+        facts: Any = {key: str(description[key]) for key in ("subject", "serial", "not_before", "not_after")}
+        told = RolledBack(identity=name, generation=generation.number, deployment=deployment, **facts)
+        output.say_json(structure.to_json(told))
     else:
         until = datetime.fromisoformat(str(description["not_after"]))
         output.say(

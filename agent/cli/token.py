@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from agent import structure
 from agent.cli import desk, output
 from agent.cli.choosing import json_option
 from agent.config import load
 from agent.contract import VERDICTS, Verdict
 from agent.errors import ConfigurationError, PinError, StateError
+from agent.frozen import frozen
 from agent.store.generations import IdentityStore
 from agent.store.token_keys import KEY_DESTROYED, TokenKeys
 from agent.supervisor.secrets import Wanted, read_secret
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
     from agent.settings import Settings
 
 _HEADINGS: Final = ("KEY", "ALGORITHM", "CERTIFICATE", "USED BY")
+
+
+@frozen(kw_only=True)
+class TokenTrouble:
+    """Why a token tells nothing."""
+
+    name: str
+    text: str
+    remedy: str
+    verdict: Verdict
 
 
 @click.group("token")
@@ -122,7 +134,7 @@ def _orphans(report: dict[str, Any], users: dict[bytes, str]) -> list[dict[str, 
 
 def _document(name: str, answer: dict[str, Any], users: dict[bytes, str]) -> dict[str, Any]:
     if "report" not in answer:
-        return {"name": name} | answer
+        return structure.to_json(TokenTrouble(name=name, **answer))
     keys = [one | {"identity": _user(one, users)} for one in answer["report"]["keys"]]
     return dict(answer["report"]) | {
         "keys": keys,

@@ -6,6 +6,7 @@ import json
 
 from tests.hsm.conftest import TokenStation
 from tests.hsm.tokens import Token
+from tests.printed import valid
 
 
 def test_tokens_are_listed_with_their_keys_and_who_uses_them(station: TokenStation) -> None:
@@ -14,7 +15,7 @@ def test_tokens_are_listed_with_their_keys_and_who_uses_them(station: TokenStati
     assert done.code == 0, done.err
     assert "hsm: enb, serial " in done.out
     assert "ec-p256" in done.out
-    (seen,) = json.loads(station.run("token", "list", "--json").out)
+    (seen,) = valid("token", station.run("token", "list", "--json").out)
     assert [(one["identity"], one["certificate"]) for one in seen["keys"]] == [("ike", True)]
     assert seen["orphans"] == []
 
@@ -41,8 +42,11 @@ def test_a_person_gets_past_a_pin_that_was_refused(station: TokenStation, token:
     assert token.logins == ["0xa0"]
     done = station.run("token", "probe", "hsm")
     assert (done.code, token.logins) == (4, ["0xa0", "0xa0"])
+    (trouble,) = valid("token", station.run("token", "probe", "hsm", "--json").out)
+    assert trouble["verdict"] == "needs-pin"
     station.write_pin(b"1234")
-    assert station.run("token", "probe", "hsm").code == 0
+    (seen,) = valid("token", station.run("token", "probe", "hsm", "--json").out)
+    assert seen["algorithms"]
     assert station.run("enroll").code == 0
 
 

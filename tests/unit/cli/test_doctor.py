@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import fastjsonschema
 import pytest
 
 from agent import RELEASED
-from agent.cli import doctor, schemas
+from agent.cli import doctor
 from agent.cli.checks import machine, registry
 from agent.cli.checks.kernel_clock import synchronisation
 from agent.cli.checks.registry import Result, Scope, Site, Status
@@ -22,6 +20,7 @@ from agent.store import pem
 from agent.store.credential import Credential
 from hsm.algorithms import KeyAlgorithm
 from hsm.software import SoftwareKeyStore
+from tests.printed import valid
 from tests.station import Finished, Station
 
 HERE = {"synchronisation", "journal", "service"}
@@ -29,13 +28,7 @@ HERE = {"synchronisation", "journal", "service"}
 
 
 def results(done: Finished) -> dict[str, dict[str, Any]]:
-    document = json.loads(done.out)
-    fastjsonschema.compile(schemas_of("doctor"))(document)
-    return {one["check"]: one for one in document["checks"]}
-
-
-def schemas_of(name: str) -> Any:
-    return json.loads(schemas.documents()[f"{name}.schema.json"])
+    return {one["check"]: one for one in valid("doctor", done.out)["checks"]}
 
 
 def examined(station: Station, name: str, **site: Any) -> Result:
@@ -324,18 +317,3 @@ def test_a_check_cannot_rest_on_a_later_one() -> None:
 def test_every_check_says_in_its_first_line_what_it_looks_at() -> None:
     assert len({one.doc for one in registry.CHECKS.values()}) == len(registry.CHECKS)
     assert all(one.doc.endswith(".") for one in registry.CHECKS.values())
-
-
-@pytest.mark.parametrize("name", schemas.documents())
-def test_the_published_schemas_are_those_of_the_code(name: str) -> None:
-    same = (schemas.FOLDER / name).read_text() == schemas.documents()[name]
-    assert same, f"{name} is out of date; write it anew with: python -m agent.cli.schemas"
-
-
-def test_status_and_outcomes_print_what_their_schemas_say(station: Station) -> None:
-    status, outcome = (fastjsonschema.compile(schemas_of(name)) for name in ("status", "outcome"))
-    status(json.loads(station.run("status", "--json").out))
-    outcome(json.loads(station.run("enroll", "--json").out))
-    status(json.loads(station.run("status", "--json").out))
-    with pytest.raises(fastjsonschema.JsonSchemaException):
-        status([{"name": "ike", "state": 7}])

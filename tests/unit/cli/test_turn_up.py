@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import fastjsonschema
 import pytest
 import yaml
 
-from agent.cli import hardware, provisioning, schemas, site_answers
+from agent.cli import hardware, provisioning, site_answers
 from agent.cli.provisioning import Provisioning
 from agent.errors import ConfigurationError, SecretError
 from agent.labca import LabCa
+from tests.printed import valid
 from tests.screen import Screen, screen
 from tests.station import ENROLLCTL, ENVIRONMENT, REFERENCE, SECRET, Finished, until
 
@@ -77,8 +77,7 @@ def test_a_script_turns_a_site_up_without_a_question(bare: Bare) -> None:
     given = ["--secret-file", bare.secret(), "--report", str(report), "--report", str(page)]
     done = bare.run(*bare.answers(), *given)
     assert done.code == 0, done.err
-    document = json.loads(report.read_text())
-    fastjsonschema.compile(json.loads(schemas.documents()["turn-up.schema.json"]))(document)
+    document = valid("turn-up", report.read_text())
     assert document["verdict"] == "issued"
     assert document["anchors-learned"]
     assert page.read_text() == done.out
