@@ -38,7 +38,7 @@ fuzz: setup-test ## Fuzz everything that reads octets, TIME=60 seconds each; ARG
 	@$(BIN)/python -m tests.fuzz --seconds=$(TIME) $(ARGS)
 
 bench: setup-test ## Run the benchmarks
-	@set -- tests/benchmarks/*.py; \
+	@set -- tests/benchmarks/bench_*.py; \
 	if [ ! -e "$$1" ]; then echo "There are no benchmarks yet."; exit 0; fi; \
 	for script; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
