@@ -117,6 +117,8 @@ def _object(obj: Any, path: str) -> dict[str, Any]:
 
 
 def _plain(value: Any, path: str) -> Any:
+    if type(value) in _PLAIN:
+        return value
     match value:
         case float() if not math.isfinite(value):
             raise StructureError(path, f"{value} is no number a document can hold")
@@ -212,6 +214,7 @@ def _shown(text: str, limit: int = 60) -> str:
     return repr(text if len(text) <= limit else f"{text[:limit]}...")
 
 
+_PLAIN: Final = frozenset({str, int, bool, NoneType})
 _WORDS: Final[Mapping[type, str]] = {
     dict: "an object",
     list: "a list",

@@ -48,6 +48,9 @@ _PATTERNS: Final = {
         r"(?:\.[0-9]*)?(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::?[0-9]{2})?))?"
     ),
 }
+_KINDS: Final = tuple(_PATTERNS)
+_ANY_KIND: Final = re.compile("|".join(f"({pattern})" for pattern in _PATTERNS.values()))
+"""Tried in their order, as one: a configuration of a thousand identities has ten thousand values."""
 _TEXTUAL: Final = frozenset({Kind.TEXT, Kind.INTEGER, Kind.DECIMAL})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONGEST: Final = 4096
@@ -55,11 +58,8 @@ _LONGEST: Final = 4096
 
 def kind_of(scalar: Scalar) -> Kind:
     """Tell what YAML 1.1 takes it for."""
-    if scalar.plain:
-        for kind, pattern in _PATTERNS.items():
-            if re.fullmatch(pattern, scalar.text):
-                return kind
-    return Kind.TEXT
+    match = _ANY_KIND.fullmatch(scalar.text) if scalar.plain else None
+    return Kind.TEXT if match is None or match.lastindex is None else _KINDS[match.lastindex - 1]
 
 
 def found(node: Node) -> str:
