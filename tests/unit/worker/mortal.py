@@ -26,7 +26,7 @@ from agent.worker.environment import Environment
 from agent.worker.reporting import Reporter
 
 ON_THE_DISK: Final = ("replace", "rename", "link", "symlink", "unlink", "rmdir", "posix_fallocate")
-IN_THE_NETWORK: Final = ("connect", "send", "recv_into")
+IN_THE_NETWORK: Final = ("connect", "send", "recv")
 VISIBLE: Final = (*ON_THE_DISK, *IN_THE_NETWORK)
 EVERY: Final = ("fsync", *VISIBLE)
 """A killed process loses nothing that was written, so an fsync changes nothing that the next one could see."""
