@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from agent.labca import LabCa
 from agent.store.deployment import DeploymentFile, DeploymentRecord
-from tests.station import REFERENCE, Finished, Station
+from tests.station import ENVIRONMENT, REFERENCE, Finished, Station
 from tests.system.ike_lab import Side
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces are made by root only")
@@ -23,6 +23,8 @@ class Site(Station):
     """One end: its station, and the IKE daemon it serves."""
 
     side: Side | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    """What its commands get besides."""
 
     @property
     def charon(self) -> Side:
@@ -42,6 +44,9 @@ class Site(Station):
         assert done.code == 0, done.err
         (seen,) = json.loads(done.out)
         return dict(seen)
+
+    def run(self, *arguments: str, prefix: tuple[str, ...] = (), **options: Any) -> Finished:
+        return super().run(*arguments, prefix=prefix, **({"env": ENVIRONMENT | self.environment} | options))
 
     def good(self, *arguments: str) -> Finished:
         """Run a command that has to succeed."""

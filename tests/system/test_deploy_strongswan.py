@@ -8,7 +8,6 @@ from __future__ import annotations
 import grp
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from agent.labca import LabCa, LabCaSettings, running
 from agent.settings import DirectoryTarget, StrongswanTarget
 from tests.station import until
 from tests.system.ike_lab import IkeLab, ike_lab
+from tests.system.renewing import key_id, renew_three_times_and_lose_nothing
 from tests.system.sites import SECRETS, Site, as_root, by_vendor, know, site
 
 pytestmark = as_root
@@ -65,11 +65,6 @@ def to_charon(socket: Path, *connections: str) -> list[dict[str, object]]:
     return [{"strongswan": {"vici": str(socket), "connections": list(connections), "timeout": "20s"}}]
 
 
-def key_id(one: Site) -> str:
-    """What charon calls the key of the certificate in use."""
-    return material.load(one.current).key_id
-
-
 def test_a_first_enrollment_brings_the_tunnel_up(lab: IkeLab, ends: tuple[Site, Site]) -> None:
     """The gateway enrolled with its vendor's certificate, the eNodeB with the one-time secret."""
     enb, seg = ends
@@ -83,31 +78,7 @@ def test_a_first_enrollment_brings_the_tunnel_up(lab: IkeLab, ends: tuple[Site, 
 def test_no_packet_is_lost_while_both_ends_renew_three_times(
     lab: IkeLab, ends: tuple[Site, Site], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each end re-authenticates the tunnel when it has a new certificate, and both watch for what comes too early."""
-    enb, seg = ends
-    seen: set[str] = set()
-    watching = (lab.enb.catching_what_comes_early(), lab.seg.catching_what_comes_early())
-    with watching[0], watching[1], lab.streams() as counted:
-        for _ in range(3):
-            for one, peer in ((seg, enb), (enb, seg)):
-                before, old = one.charon.established(), key_id(one)
-                one.good("renew")
-                until(lambda: len(lab.enb.established()) == len(lab.seg.established()) == 1)
-                assert one.charon.established() != before
-                # The tunnel was authenticated with it: the other end was shown this certificate.
-                assert one.serial in peer.charon.serials()
-                assert one.serial in one.charon.serials()
-                assert peer.serial in one.charon.serials()
-                assert one.charon.keys() == [key_id(one)] != [old], "an old key is still in charon"
-                assert peer.charon.keys() == [key_id(peer)]
-                seen.add(one.serial)
-    with capsys.disabled():
-        for name, (sent, arrived) in counted.items():
-            sys.stdout.write(f"\n{name}: {sent} packets, 100 a second, 3 key updates each end: {sent - arrived} lost\n")
-    assert len(seen) == 6
-    for name, (sent, arrived) in counted.items():
-        assert sent > 300, name
-        assert arrived == sent, name
+    renew_three_times_and_lose_nothing(lab, *ends, capsys)
 
 
 def test_a_gateway_can_re_authenticate_its_tunnels_itself(lab: IkeLab, ends: tuple[Site, Site]) -> None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -19,8 +18,9 @@ from agent.deploy.target import Change, Hands
 from agent.errors import ConsumerRefused
 from agent.labca import LabCa, LabCaSettings, running
 from agent.settings import StrongswanTarget
-from tests.station import ENVIRONMENT, until
+from tests.station import until
 from tests.system.ike_lab import IkeLab, ike_lab
+from tests.system.renewing import renew_three_times_and_lose_nothing
 from tests.system.sites import SECRETS, Site, as_root, site
 
 pytestmark = as_root
@@ -124,35 +124,25 @@ def test_charon_signs_on_the_token_and_goes_from_one_key_to_the_next(
     assert lab.reaches()
 
 
-def test_an_identity_whose_key_is_made_on_the_token_renews_three_times_with_the_tunnel_up(
-    ca: LabCa, lab: IkeLab, token: Token, tmp_path: Path
+def test_no_packet_is_lost_while_both_ends_renew_three_times_and_the_keys_of_one_are_made_on_its_token(
+    ca: LabCa, lab: IkeLab, token: Token, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Everything by the agent: the keys are made on the token and never leave it."""
-    seg = site(tmp_path / "seg", ca, "seg1.core.example", lab.seg, [{"strongswan": {"vici": str(lab.seg.socket)}}])
+    seg = site(tmp_path / "seg", ca, "seg1.core.example", lab.seg, [
+        {"strongswan": {"vici": str(lab.seg.socket), "connections": ["enbs"], "timeout": "20s"}}
+    ])  # fmt: skip
     seg.good("enroll")
     enb = site(tmp_path / "enb", ca, "enb1.ran.example", lab.enb, [
         {"strongswan": {"vici": str(lab.enb.socket), "connections": ["gw"], "module": "softhsm", "timeout": "20s"}}
     ])  # fmt: skip
+    enb.environment = token.environment
     enb.identity["key"] = {"algorithm": "ec-p256", "store": "hsm"}
-    enb.configure()
     (pin := enb.directory / "pin").write_text(PIN)
     pin.chmod(0o600)
-    document = yaml.safe_load(enb.config.read_text())
-    document["tokens"] = {
-        "hsm": {"module": "/usr/lib/softhsm/libsofthsm2.so", "label": "enb", "pin": "file:pin"},
-    }
-    enb.config.write_text(yaml.safe_dump(document))
-    environment = ENVIRONMENT | token.environment
-    seen = set()
-    for command in ("enroll", "renew", "renew", "renew"):
-        done = enb.run(command, env=environment)
-        assert done.code == 0, f"{done.out}\n{done.err}\n{lab.enb.log[-3000:]}"
-        current = enb.current
-        assert current.private_key is None
-        made = material.load(current)
-        until(lambda: len(lab.enb.established()) == 1)
-        assert lab.enb.keys() == [made.key_id]
-        assert made.serial in lab.seg.serials()
-        assert lab.reaches()
-        seen.add(made.serial)
-    assert len(seen) == 4
+    enb.more["tokens"] = {"hsm": {"module": "/usr/lib/softhsm/libsofthsm2.so", "label": "enb", "pin": "file:pin"}}
+    enb.configure()
+    enb.good("enroll")
+    assert lab.reaches()
+    assert enb.current.private_key is None
+    renew_three_times_and_lose_nothing(lab, enb, seg, capsys)
+    assert enb.current.private_key is None

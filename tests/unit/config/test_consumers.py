@@ -5,6 +5,8 @@ from __future__ import annotations
 import grp
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,11 +45,11 @@ def found(*targets: DeployTarget, user: User = STRANGER) -> list[str]:
 
 
 @pytest.fixture
-def open_place() -> Path:
+def open_place() -> Iterator[Path]:
     """Give a directory that anybody may come to: those of pytest are its user's alone."""
-    place = Path("/var/tmp") / f"enrolld-consumers-{os.getpid()}-{os.urandom(4).hex()}"  # noqa: S108 - as above
-    place.mkdir(mode=0o755)
-    return place
+    with tempfile.TemporaryDirectory(prefix="enrolld-consumers-", dir="/var/tmp") as name:
+        (place := Path(name)).chmod(0o755)
+        yield place
 
 
 @given(st.integers(0, 0o777), st.sampled_from([4711, 1]), st.sampled_from([4711, 1]), st.integers(1, 7))
@@ -84,8 +86,6 @@ def test_a_socket_is_for_its_group(open_place: Path) -> None:
     target = DeployTarget(strongswan=StrongswanTarget(vici=str(path)))
     assert found(target) == [f"[0].strongswan.vici: {path} is not for user enrolld"]
     assert found(target, user=User("enrolld", 4711, frozenset({os.getegid()}))) == []
-    path.unlink()
-    open_place.rmdir()
 
 
 def test_a_directory_above_that_is_closed_counts(open_place: Path) -> None:
@@ -95,8 +95,6 @@ def test_a_directory_above_that_is_closed_counts(open_place: Path) -> None:
     assert found(target) == []
     open_place.chmod(0o700)
     assert found(target) == [f"[0].directory.path: {inner} is not for user enrolld"]
-    inner.rmdir()
-    open_place.rmdir()
 
 
 def test_a_group_of_which_the_user_is_no_member_is_named(open_place: Path) -> None:
@@ -106,7 +104,6 @@ def test_a_group_of_which_the_user_is_no_member_is_named(open_place: Path) -> No
     member = User("enrolld", 4711, frozenset({grp.getgrnam("daemon").gr_gid}))
     assert found(target, user=member) == []
     assert found(target, user=ROOT) == []
-    open_place.rmdir()
 
 
 def test_a_command_must_be_executable(open_place: Path) -> None:
@@ -116,5 +113,3 @@ def test_a_command_must_be_executable(open_place: Path) -> None:
     assert found(target) == [f"[0].hook.command: {hook} is not for user enrolld"]
     hook.chmod(0o755)
     assert found(target) == []
-    hook.unlink()
-    open_place.rmdir()
