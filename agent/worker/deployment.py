@@ -7,27 +7,18 @@ it is made, so that one which kills the worker counts as failed and is not repea
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Outcome, Verdict
-from agent.deploy import material
 from agent.deploy.target import RENEWED, RESTORED, ROLLED_BACK, Change, Hands, open_target
-from agent.errors import (
-    ConfigurationError,
-    ConsumerRefused,
-    ConsumerUnavailable,
-    DeployError,
-    SecretError,
-    StateCorrupt,
-)
+from agent.errors import ConfigurationError, ConsumerRefused, DeployError, SecretError, StateCorrupt
 from agent.events import Event
-from agent.policy import deployment as policy
 from agent.settings import OnFailure
-from agent.store.credential import REVOKED
-from agent.store.deployment import DeploymentFile, labels, moment
-from agent.worker.keyring import Keyring
+from agent.store.deployment import DeploymentFile, labels
+from agent.worker import consumer_secrets
+from agent.worker.credentials import Credentials
+from agent.worker.deployment_outcome import outcome
+from agent.worker.deployment_times import Times
 from agent.worker.words import short_wait
 from hsm.errors import KeyStoreError
 
@@ -35,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.contract import Job
-    from agent.deploy.material import Material
     from agent.deploy.target import Target
     from agent.settings import DeployTarget
     from agent.store.generations import Generation, IdentityStore
@@ -43,7 +33,6 @@ if TYPE_CHECKING:
     from agent.worker.reporting import Reporter
 
 _FAILURES: Final = (DeployError, ConfigurationError, SecretError, KeyStoreError, StateCorrupt)
-_RANDOM_BITS: Final = 32
 
 
 def deploy(
@@ -65,12 +54,7 @@ def deploy(
         return Outcome(verdict=Verdict.DONE, text="there is no certificate yet that could be deployed")
     if not job.identity.deploy:
         return Outcome(verdict=Verdict.DONE, text="no consumer is configured")
-    hands = Hands(
-        identity=job.name,
-        say=lambda text: reporter.tell(Event.CONSUMER_SAID, text=text),
-        read_secret=partial(_password, passwords),
-        read_pin=partial(_pin, job, pins),
-    )
+    hands = consumer_secrets.hands(job, reporter, pins, passwords)
     return _Deployment(job, store, reporter, environment, hands).run(current)
 
 
@@ -96,7 +80,8 @@ class _Deployment:
         self._labels = labels(job.identity.deploy)
         self._settings = dict(zip(self._labels, job.identity.deploy, strict=True))
         self._record = self._file.load().only(self._labels)
-        self._materials: dict[int, Material] = {}
+        self._credentials = Credentials(store, environment)
+        self._times = Times(environment, job.identity.deploy_check)
         self._hands = hands
 
     def run(self, current: Generation) -> Outcome:
@@ -107,7 +92,7 @@ class _Deployment:
         except _Refused as refused:
             self._roll_back(current, refused)
             current = refused.previous
-        return self._outcome(current)
+        return outcome(self._record, self._labels, current.number, _serial(current), self._environment.now())
 
     # ---- one generation to everybody
 
@@ -142,16 +127,16 @@ class _Deployment:
         has_it = before.generation == generation.number
         attempts = before.attempts + 1 if before.trying == generation.number else 1
         try:
-            new, target = self._material(generation), self._open(settings)
+            new, target = self._credentials.material(generation), self._open(settings)
             if has_it and not again and target.live(new):
-                following = self._after(self._job.identity.deploy_check)
-                self._note(label, checked_at=self._now, attempts=0, error="", remedy="", next_at=following)
+                following = self._times.after(self._job.identity.deploy_check)
+                self._note(label, checked_at=self._times.now, attempts=0, error="", remedy="", next_at=following)
                 return False
             self._begin(label, generation, attempts)
             change = Change(
                 new=new,
-                previous=self._previous(label, generation),
-                retired=self._others(generation),
+                previous=self._credentials.before(generation, before.generation),
+                retired=self._credentials.others(generation),
                 reason=RESTORED if has_it and not again else reason,
             )
             proof = target.deploy(change)
@@ -167,22 +152,22 @@ class _Deployment:
     def _begin(self, label: str, generation: Generation, attempts: int) -> None:
         """Write down that this attempt failed, before it is made: it may take the worker with it."""
         wait = self._wait(attempts, refused=False)
-        self._note(label, trying=generation.number, attempts=attempts, next_at=self._after(wait))
+        self._note(label, trying=generation.number, attempts=attempts, next_at=self._times.after(wait))
 
     def _succeeded(self, label: str, generation: Generation, proof: str) -> None:
         before = self._record.of(label)
-        since = before.since if before.generation == generation.number else self._now
+        since = before.since if before.generation == generation.number else self._times.now
         self._note(
             label,
             generation=generation.number,
             since=since,
             proof=proof,
-            checked_at=self._now,
+            checked_at=self._times.now,
             attempts=0,
             error="",
             remedy="",
             failed_at=None,
-            next_at=self._after(self._job.identity.deploy_check),
+            next_at=self._times.after(self._job.identity.deploy_check),
         )
         self._tell(Event.DEPLOYED, _fields(label, generation), serial=_serial(generation), target=label, proof=proof)
 
@@ -199,8 +184,8 @@ class _Deployment:
             attempts=attempts,
             error=str(error),
             remedy=remedy,
-            failed_at=self._now,
-            next_at=self._after(wait),
+            failed_at=self._times.now,
+            next_at=self._times.after(wait),
         )
         previous = self._way_back(label, generation)
         if isinstance(error, ConsumerRefused) and settings.chosen.on_failure is OnFailure.ROLLBACK and previous:
@@ -219,8 +204,12 @@ class _Deployment:
     def _way_back(self, label: str, generation: Generation) -> Generation | None:
         """Return what the consumer confirmed before ``generation``, if it is older and can still be used."""
         number = self._record.of(label).generation
-        found = self._find(number)
-        return found if found is not None and found.number < generation.number and self._usable(found) else None
+        found = self._credentials.find(number)
+        return (
+            found
+            if found is not None and found.number < generation.number and self._credentials.usable(found)
+            else None
+        )
 
     def _roll_back(self, generation: Generation, refused: _Refused) -> None:
         """Bring the previous generation back to everybody, and remember to try the refused one again."""
@@ -234,7 +223,7 @@ class _Deployment:
             held_error=str(refused.error),
             held_remedy=refused.error.remedy,
             held_attempts=attempts,
-            held_until=self._after(wait),
+            held_until=self._times.after(wait),
         )
         self._file.save(self._record)
         self._store.switch(refused.previous)
@@ -257,18 +246,18 @@ class _Deployment:
         Who refused it is asked first, and nobody else is disturbed while the answer is no. A command is the exception:
         it may need what the consumers before it got.
         """
-        held = self._find(self._record.held_back)
-        if held is None or held.number <= current.number or not self._usable(held):
+        held = self._credentials.find(self._record.held_back)
+        if held is None or held.number <= current.number or not self._credentials.usable(held):
             if self._record.held_back is not None:
                 self._release()
             return current
-        if self._usable(current) and not self._job.again and not self._past(self._record.held_until):
+        if self._credentials.usable(current) and not self._job.again and not self._times.past(self._record.held_until):
             return current
         label = self._record.held_by
         settings = self._settings.get(label)
         if settings is not None and settings.hook is None:
             took = self._one(label, settings, held, RENEWED, again=False)
-            if took is None and self._usable(current):
+            if took is None and self._credentials.usable(current):
                 return current
         self._store.switch(held)
         self._release()
@@ -278,113 +267,23 @@ class _Deployment:
         self._record = self._record.released()
         self._file.save(self._record)
 
-    # ---- generations
-
-    def _material(self, generation: Generation) -> Material:
-        if generation.number not in self._materials:
-            self._materials[generation.number] = material.load(generation)
-        return self._materials[generation.number]
-
-    def _previous(self, label: str, generation: Generation) -> Material | None:
-        number = self._record.of(label).generation
-        found = self._find(number)
-        if found is None or found.number == generation.number or not self._usable(found):
-            return None
-        return self._readable(found)
-
-    def _others(self, generation: Generation) -> tuple[Material, ...]:
-        others = (self._readable(one) for one in self._store.generations if one.number != generation.number)
-        return tuple(one for one in others if one is not None)
-
-    def _readable(self, generation: Generation) -> Material | None:
-        try:
-            return self._material(generation)
-        except (StateCorrupt, KeyStoreError, KeyError):  # an old generation that is damaged is no use to anybody
-            return None
-
-    def _find(self, number: int | None) -> Generation | None:
-        return next((one for one in self._store.generations if one.number == number), None)
-
-    def _usable(self, generation: Generation) -> bool:
-        """Tell whether a generation is valid now and was not revoked."""
-        try:
-            end = datetime.fromisoformat(str(generation.description["not_after"]))
-            revoked = REVOKED in generation.marks
-        except (StateCorrupt, KeyError, ValueError):
-            return False
-        return not revoked and self._environment.judging_time < end
-
-    # ---- times
-
-    @property
-    def _now(self) -> str:
-        return moment(self._environment.now())
-
-    def _after(self, seconds: float) -> str:
-        return moment(self._environment.now() + timedelta(seconds=seconds))
-
-    def _past(self, at: str | None) -> bool:
-        """Tell whether a time has come; one too far ahead was written by a clock that was wrong."""
-        if at is None:
-            return True
-        left = (datetime.fromisoformat(at) - self._environment.now()).total_seconds()
-        return left <= 0 or left > max(policy.LONGEST, self._job.identity.deploy_check)
+    # ---- the record
 
     def _due(self, label: str) -> bool:
-        return self._job.again or self._past(self._record.of(label).next_at)
+        return self._job.again or self._times.past(self._record.of(label).next_at)
 
     def _backing_off(self, label: str, generation: Generation) -> bool:
         one = self._record.of(label)
         return one.trying == generation.number and one.attempts > 0 and not self._due(label)
 
     def _wait(self, attempts: int, *, refused: bool) -> float:
-        uniform = int.from_bytes(self._environment.random(4)) / 2**_RANDOM_BITS
-        return policy.next_try(attempts, refused=refused, uniform=uniform, remaining_life=self._remaining_life())
-
-    def _remaining_life(self) -> float | None:
-        """Return the seconds until the first certificate that a consumer uses now ends."""
-        numbers = {one.generation for one in self._record.targets.values()}
-        ends = [
-            datetime.fromisoformat(str(one.description["not_after"]))
-            for one in self._store.generations
-            if one.number in numbers
-        ]
-        return min(((end - self._environment.now()).total_seconds() for end in ends), default=None)
+        """Return the seconds until the next attempt; soon where a certificate in use is about to end."""
+        end = self._credentials.first_end({one.generation for one in self._record.targets.values()})
+        return self._times.wait(attempts, refused=refused, before=end)
 
     def _note(self, label: str, **changes: object) -> None:
         self._record = self._record.having(label, **changes)
         self._file.save(self._record)
-
-    # ---- how it ended
-
-    def _outcome(self, current: Generation) -> Outcome:
-        record = self._record
-        lacking = [one for one in self._labels if record.of(one).generation != current.number or record.of(one).error]
-        fields = {"CERTIFICATE_SERIAL": _serial(current)}
-        if record.held_back is not None:
-            return Outcome(
-                verdict=Verdict.DEPLOYING,
-                text=f"{record.held_by} refused the new certificate, the previous one is back: {record.held_error}",
-                remedy=record.held_remedy,
-                retry_after=self._seconds_to(record.held_until),
-                fields=fields,
-            )
-        if lacking:
-            first = next((label for label in lacking if record.of(label).error), lacking[0])
-            return Outcome(
-                verdict=Verdict.DEPLOYING,
-                text=f"not in use yet at {', '.join(lacking)}: {record.of(first).error or 'waiting for another one'}",
-                remedy=record.of(first).remedy or "Nothing needs to be done: it is tried again.",
-                retry_after=self._seconds_to(record.of(first).next_at),
-                fields=fields,
-            )
-        proofs = "; ".join(f"{label} ({record.of(label).proof})" for label in self._labels)
-        return Outcome(verdict=Verdict.DONE, text=f"serial {_serial(current)} is in use: {proofs}", fields=fields)
-
-    def _seconds_to(self, at: str | None) -> float | None:
-        if at is None:
-            return None
-        return max((datetime.fromisoformat(at) - self._environment.now()).total_seconds(), 0.0)
 
 
 def _fields(label: str, generation: Generation) -> dict[str, str]:
@@ -393,25 +292,3 @@ def _fields(label: str, generation: Generation) -> dict[str, str]:
 
 def _serial(generation: Generation) -> str:
     return str(generation.description.get("serial", "?"))
-
-
-def _password(passwords: Mapping[str, bytes], source: str) -> bytes:
-    password = passwords.get(source)
-    if not password:
-        raise ConsumerUnavailable(
-            f"the password from {source} is not to be had",
-            remedy="Put it where the configuration says: a file that only enrolld may read, or LoadCredential= in the "
-            "unit.",
-        )
-    return password
-
-
-def _pin(job: Job, pins: Mapping[str, bytes], reference: str) -> bytes:
-    """Return the PIN of the token that a ``pkcs11:`` URI names, after the token took it from us.
-
-    A consumer would try a wrong one again and again, until the token locks; we remember what was refused.
-    """
-    keys = Keyring.of(job, pins)
-    name = keys.store_name(reference)
-    keys.token(name).log_in()
-    return pins.get(name, b"")
