@@ -34,7 +34,8 @@ class Meaning:
 _PLUG: Final = "plug the token {token} in again, wait for 'enrollctl token list' to show it; nothing is lost"
 _UNLOCK: Final = "unlock it with the SO PIN or PUK (pkcs11-tool --init-pin --login-type so, tpm2_dictionarylockout -c)"
 _RETRY: Final = (
-    "trying again is safe; if it repeats, run 'enrollctl token probe {token}' and look into the vendor's log"
+    "trying again is safe; if it repeats, insert the token anew, run 'enrollctl token probe {token}', and look into "
+    "the vendor's log"
 )
 _SPACE: Final = (
     "free space on the token: 'enrollctl token list' shows keys nobody uses, '--remove-orphans' removes them"
@@ -72,7 +73,12 @@ MEANINGS: Final[tuple[tuple[tuple[type[ckr.PKCS11Error], ...], Meaning], ...]] =
     ),
     (
         (ckr.TokenNotRecognised,),
-        Meaning(TokenAbsent, "is in its slot, but its module does not recognise it", "is it the right module or card?"),
+        Meaning(
+            TokenAbsent,
+            "is in its slot, but its module does not recognise it",
+            "take it out and insert it the right way round; if it is not that, it is another card, or `module` in the "
+            "configuration is for another one",
+        ),
     ),
     ((ckr.DeviceMemory,), Meaning(KeyStoreUnwritable, "is full", _SPACE)),
     (

@@ -128,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         output.problem(error.format_message(), f"See '{where} --help'.")
         code = 2
     except (click.Abort, KeyboardInterrupt):
+        output.end_line()
         output.problem("interrupted", "Run the command again to go on: nothing on disk was lost.")
         code = 1
     except AgentError as error:

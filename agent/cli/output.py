@@ -84,6 +84,13 @@ def problem(what: str, remedy: str) -> None:
     _tell(sentence(remedy), label="what to do", style=_BOLD)
 
 
+def end_line() -> None:
+    """Leave the line of a question that was not answered."""
+    if sys.stderr.isatty():
+        with suppress(OSError):  # the terminal is gone
+            sys.stderr.write("\n")
+
+
 def sentence(remedy: str) -> str:
     """Return ``remedy`` as a whole sentence, however whoever wrote it spelled it."""
     end = "" if remedy.endswith((".", "?", "!")) else "."

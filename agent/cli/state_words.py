@@ -15,13 +15,13 @@ class StateWords:
     remedy: str
 
 
-_NOTHING: Final = "Nothing needs to be done."
+NOTHING: Final = "Nothing needs to be done."
 
 STATES: Final[dict[str, StateWords]] = {
     "unenrolled": StateWords(
         "no certificate was ever installed", "Run 'enrollctl turn-up', or 'enrollctl enroll NAME'."
     ),
-    "valid": StateWords("the certificate is valid and its renewal is not due", _NOTHING),
+    "valid": StateWords("the certificate is valid and its renewal is not due", NOTHING),
     "deploying": StateWords(
         "the certificate is valid, but a consumer does not use it yet",
         "See 'enrollctl status NAME' for who and why; by hand: 'enrollctl deploy NAME'.",

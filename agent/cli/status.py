@@ -17,6 +17,8 @@ from agent.overview import Overview, look
 if TYPE_CHECKING:
     from agent.cli.main import Context
 
+_TROUBLES = frozenset({"expiring", "expired", "revoked", "on-hold"})
+"""States that need somebody though no attempt failed."""
 _HEADINGS = ("NAME", "STATE", "SUBJECT", "EXPIRES", "NEXT")
 
 
@@ -73,6 +75,7 @@ def details(one: Overview, now: datetime) -> str:
     facts = {
         "identity": one.name,
         "state": one.state,
+        "that is": _words(one)[0],
         "subject": one.subject,
         "serial": one.serial,
         "valid from": _moment(one.not_before, now),
@@ -83,12 +86,28 @@ def details(one: Overview, now: datetime) -> str:
         "open request": one.open_request and f"{one.open_request}, {one.open_state}",
         "attempts": f"{one.attempts} failed one after another" if one.attempts > 1 else None,
         "last error": one.last_error and f"{_at(one.failed_at, now)}{one.last_error}",
-        "what to do": output.sentence(one.remedy) if one.last_error and one.remedy else None,
+        "what to do": _remedy(one),
         "next": _next(one, now),
         "authority": _refresh(one, now),
     }
     lines = (f"{key + ':':<14}{value}" for key, value in facts.items() if value is not None)
     return output.folded("\n".join(lines), sys.stdout)
+
+
+def _words(one: Overview) -> tuple[str | None, str | None]:
+    """Return what the state means, and what is to be done about it, if anything; None where an error says more."""
+    from agent.cli.state_words import NOTHING, STATES  # noqa: PLC0415 - the table has no room for them
+
+    words = STATES.get(one.state)
+    if words is None:
+        return None, None
+    return words.meaning, None if words.remedy == NOTHING else words.remedy.replace("NAME", one.name)
+
+
+def _remedy(one: Overview) -> str | None:
+    if one.last_error:
+        return output.sentence(one.remedy) if one.remedy else None
+    return _words(one)[1]
 
 
 def _consumers(one: Overview, now: datetime) -> str | None:
@@ -101,13 +120,16 @@ def _consumers(one: Overview, now: datetime) -> str | None:
 
 
 def troubles(seen: list[Overview], now: datetime) -> list[str]:
-    """Return what went wrong last with each identity, and what to do about it."""
+    """Return what is wrong with each identity, or went wrong last, and what to do about it."""
     lines = []
     for one in seen:
         if one.last_error:
             when = f"failed {span(one.failed_at, now)}: " if one.failed_at else ""
             lines += ["", f"{one.name}: {when}{one.last_error}"]
             lines.append(f"    what to do: {output.sentence(one.remedy or '-')}")
+        elif one.state in _TROUBLES:
+            meaning, remedy = _words(one)
+            lines += ["", f"{one.name}: {meaning}", f"    what to do: {remedy}"]
     return [output.folded(line, sys.stdout) for line in lines]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.labca import LabCa, LabCaSettings, running
+from tests.bare import Bare
 from tests.station import REFERENCE, SECRET, Station
 
 
@@ -54,3 +55,10 @@ def configured(station: Station, ca: LabCa) -> Station:
     assert directory is not None
     station.configure(urls=[ca.url], trust_anchors=[str(directory / "root.pem")])
     return station
+
+
+@pytest.fixture
+def bare(lab: LabCa, tmp_path: Path) -> Iterator[Bare]:
+    (tmp_path / "state").mkdir(mode=0o700)
+    yield Bare(tmp_path, lab.url)
+    lab.behave()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,9 +14,10 @@ from agent.cli import hardware, provisioning, site_answers
 from agent.cli.provisioning import Provisioning
 from agent.errors import ConfigurationError, SecretError
 from agent.labca import LabCa
+from tests.bare import Bare, answer_all
 from tests.printed import valid
-from tests.screen import Screen, screen
-from tests.station import ENROLLCTL, ENVIRONMENT, REFERENCE, SECRET, Finished, until
+from tests.screen import screen
+from tests.station import ENROLLCTL, ENVIRONMENT, REFERENCE, SECRET, until
 
 CONTENT = Provisioning(
     urls=("http://ra1.example/cmp", "http://ra2.example/cmp"),
@@ -26,49 +25,6 @@ CONTENT = Provisioning(
     subject="CN=enb-4711,O=Operator",
     trust_anchors=(b"\x30\x03\x02\x01\x07",),
 )
-
-
-@dataclass
-class Bare:
-    """A machine that knows nothing yet."""
-
-    directory: Path
-    url: str
-
-    @property
-    def config(self) -> Path:
-        return self.directory / "etc" / "enrolld.yaml"
-
-    @property
-    def state(self) -> Path:
-        return self.directory / "state"
-
-    def command(self, *arguments: str) -> list[str | Path]:
-        start: list[str | Path] = [ENROLLCTL, "--config", self.config, "turn-up", "--state-directory", self.state]
-        return [*start, *arguments]
-
-    def secret(self, text: str = SECRET) -> str:
-        path = self.directory / "given-secret"
-        path.write_text(text)
-        path.chmod(0o600)
-        return str(path)
-
-    def run(self, *arguments: str) -> Finished:
-        done = subprocess.run(
-            self.command(*arguments),
-            env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        return Finished(done.returncode, done.stdout, done.stderr)
-
-    def answers(self) -> list[str]:
-        return ["--url", self.url, "--reference", REFERENCE, "--subject", "CN=enb-4711"]
-
-
-@pytest.fixture
-def bare(lab: LabCa, tmp_path: Path) -> Iterator[Bare]:
-    (tmp_path / "state").mkdir(mode=0o700)
-    yield Bare(tmp_path, lab.url)
-    lab.behave()
 
 
 def test_a_script_turns_a_site_up_without_a_question(bare: Bare) -> None:
@@ -167,19 +123,6 @@ def test_a_technician_gives_six_answers_and_gets_a_page(bare: Bare) -> None:
     assert "result: done: the certificate is installed and valid" in " ".join(shown.split())
 
 
-def answer_all(terminal: Screen, url: str, secret: str = SECRET) -> None:
-    terminal.wait_for("address of the CA")
-    terminal.type(url)
-    terminal.wait_for("root certificate (Enter: learn it)")
-    terminal.type("")
-    terminal.wait_for("reference of the one-time secret:")
-    terminal.type(REFERENCE)
-    terminal.wait_for("name of this device")
-    terminal.type("CN=enb-4711,O=Operator")
-    terminal.wait_for("one-time secret of reference enb-4711")
-    terminal.type(secret)
-
-
 def test_a_wrong_secret_then_a_right_one_is_enough(bare: Bare) -> None:
     with screen(bare.directory, bare.command()) as terminal:
         answer_all(terminal, bare.url, secret="wrong-one")
@@ -216,36 +159,6 @@ def test_secrets_that_were_refused_in_an_earlier_run_count(bare: Bare) -> None:
         terminal.type(SECRET)
         terminal.wait_for("result: done")
         assert terminal.ended() == 0
-
-
-def test_ctrl_c_at_any_question_is_one_sentence_and_what_to_do(bare: Bare) -> None:
-    with screen(bare.directory, bare.command()) as terminal:
-        terminal.wait_for("address of the CA")
-        terminal.interrupt()
-        shown = terminal.wait_for("enrollctl: what to do:")
-        assert terminal.ended() == 1
-        assert "interrupted" in shown
-        assert "Traceback" not in shown
-    assert not bare.config.exists()
-
-
-def test_a_terminal_that_dies_leaves_nothing_half_written(bare: Bare) -> None:
-    with screen(bare.directory, bare.command()) as terminal:
-        terminal.wait_for("address of the CA")
-        pid = terminal.process()
-        terminal.tmux("kill-pane", "-t", "0")
-        until(lambda: not Path(f"/proc/{pid}").exists() or _zombie(pid))
-        with pytest.raises(subprocess.CalledProcessError):
-            terminal.shown()
-        terminal.tmux("start-server", ";", "new-session", "-d")  # for the end of the block
-    assert not bare.config.exists()
-
-
-def _zombie(pid: int) -> bool:
-    try:
-        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return True
 
 
 def test_a_pending_ca_ends_in_a_page_that_says_so_and_the_next_run_goes_on(slow_lab: LabCa, tmp_path: Path) -> None:
