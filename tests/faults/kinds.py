@@ -64,6 +64,8 @@ class Kind:
     patience: float | None = None
     tls: bool = False
     small_disk: bool = False
+    faked_clock: bool = False
+    """The worker is a process of its own, on a clock that libfaketime makes up."""
     needs_previous: bool = False
     """Only where another message went before in the same transaction."""
 
@@ -223,16 +225,25 @@ def _roll_back_on_the_way(course: Course, exchange: Exchange) -> None:
 # --- the device ------------------------------------------------------------------------------------------------------
 
 
-def _clock(step: timedelta) -> Before:
+def _set_clock(step: timedelta) -> Before:
     def set_clock(course: Course) -> None:
-        course.world.skew = step
-
-        def set_right() -> None:
-            course.world.skew = timedelta()
-
-        course.undo = set_right
+        course.world.set_clock(step)
+        course.undo = lambda: course.world.set_clock(timedelta())
 
     return set_clock
+
+
+def _clock_set_meanwhile(step: timedelta) -> OnTheWay:
+    def pass_on(course: Course, exchange: Exchange) -> None:
+        _set_clock(step)(course)
+        exchange.peer.say(exchange.forward())
+
+    return pass_on
+
+
+def _clock(name: str, about: str, step: timedelta) -> Kind:
+    sent, arrived = _clock_set_meanwhile(step), _set_clock(step)
+    return Kind(name, f"{about} (libfaketime)", sent=sent, arrived=arrived, faked_clock=True)
 
 
 def _full(course: Course) -> None:
@@ -313,9 +324,9 @@ KINDS: Final = (
         before=_roll_back,
         received=_roll_back_on_the_way,
     ),
-    Kind("clock a year ahead", "set wrong in the middle", before=_clock(365 * _DAY), arrived=_clock(365 * _DAY)),
-    Kind("clock a day behind", "set wrong in the middle", before=_clock(-_DAY), arrived=_clock(-_DAY)),
-    Kind("clock in 1970", "it lost its time", before=_clock(-56 * 365 * _DAY), arrived=_clock(-56 * 365 * _DAY)),
+    _clock("clock a year ahead", "set wrong in the middle", 365 * _DAY),
+    _clock("clock a day behind", "set wrong in the middle", -_DAY),
+    _clock("clock in 1970", "it lost its time in the middle", -56 * 365 * _DAY),
     Kind("disk full", "ENOSPC, on a tmpfs filled to its last octet", before=_full, arrived=_full, small_disk=True),
     Kind(
         "disk read-only",

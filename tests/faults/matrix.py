@@ -116,7 +116,13 @@ _NUMBERS: Final = count()
 def run(cell: Cell, place: Path) -> Result:
     """Bring the fault about in a world of its own below ``place``, end it, and let the device recover."""
     kind, step = cell.kind, cell.step
-    with World(place / f"world-{next(_NUMBERS)}", polls=step.polls, tls=kind.tls, small_disk=kind.small_disk) as world:
+    with World(
+        place / f"world-{next(_NUMBERS)}",
+        polls=step.polls,
+        tls=kind.tls,
+        small_disk=kind.small_disk,
+        faked_clock=kind.faked_clock,
+    ) as world:
         if step.action is Action.RENEW:
             _succeed(world.attempt(Action.ENROLL))
         before = world.store.current

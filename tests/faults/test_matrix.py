@@ -10,10 +10,11 @@ import pytest
 
 from tests.faults.__main__ import ROOT, command
 from tests.faults.document import DOCUMENT, facts, rows
+from tests.faults.kinds import KINDS
 from tests.faults.matrix import CELLS, Result
 
 STEPS = {"ir sent", "ip received", "certConf sent", "pkiConf of kur received"}
-SLOW = {"black-holed", "slow drip", "20 % loss"}
+SLOW = {"black-holed", "slow drip", "20 % loss"} | {kind.name for kind in KINDS if kind.faked_clock}
 """Seconds each: at one step only."""
 CHOSEN = [
     name

@@ -17,12 +17,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
+import pytest
+
 from agent.contract import Action, Job, Outcome
 from agent.events import Event
 from agent.labca import LabCa, LabCaSettings, running
 from agent.labca.authority import Record
 from agent.settings import AuthoritySettings, HttpSettings, IdentitySettings
 from agent.store.generations import IdentityStore
+from agent.supervisor.children import run_worker
+from agent.supervisor.secrets import Secrets
 from agent.worker.enrollment import perform
 from agent.worker.environment import Environment
 from agent.worker.reporting import Reporter
@@ -33,6 +37,7 @@ from tests.unit.worker.desk import SECRET, desk_at
 HOST: Final = "ca.enrolld.test"
 _HOSTS: Final = Path("/etc/hosts")
 _ROOM: Final = "size=1m,mode=0700"
+_DEADLINE: Final = 300.0
 _CALM: Final = 25.0
 """Seconds within which an answer must come while nothing is broken: a busy machine is no fault."""
 
@@ -53,12 +58,20 @@ class _Teller(Reporter):
 class World:
     """Everything at its best; faults spoil it through the methods below. A context manager."""
 
-    def __init__(self, place: Path, *, polls: int = 0, tls: bool = False, small_disk: bool = False) -> None:
+    def __init__(
+        self,
+        place: Path,
+        *,
+        polls: int = 0,
+        tls: bool = False,
+        small_disk: bool = False,
+        faked_clock: bool = False,
+    ) -> None:
         """Bring CA, proxy and a disk into being below ``place``, a new directory."""
         place.mkdir()
         self.place = place
-        self.skew = timedelta()
-        """What is wrong with the device's clock."""
+        self._skew = timedelta()
+        self._faked = faked_clock
         self.before: Callable[[str], None] = lambda _: None
         """Called with the name of each message just before it leaves."""
         self.handle: Callable[[Exchange], None] = pass_on
@@ -86,6 +99,7 @@ class World:
             http = replace(self._job.authority.http, tls_trust_anchors=(pki.root.certificate_file,))
             self._job = replace(self._job, authority=replace(self._job.authority, http=http))
         self.answers_within(_CALM)
+        self.set_clock(timedelta())
 
     def __enter__(self) -> Self:
         """Return the world itself."""
@@ -121,10 +135,20 @@ class World:
 
     def now(self) -> datetime:
         """Return what the device's clock says."""
-        return datetime.now(UTC) + timedelta(seconds=self._slept) + self.skew
+        return datetime.now(UTC) + timedelta(seconds=self._slept) + self._skew
+
+    def set_clock(self, wrong_by: timedelta) -> None:
+        """Set the device's clock, while a worker runs or not."""
+        self._skew = wrong_by
+        # Replaced whole: the worker may be reading it.
+        new = self.place / "clock.new"
+        new.write_text(f"{int(wrong_by.total_seconds()):+d}\n")
+        new.replace(self.place / "clock")
 
     def attempt(self, action: Action) -> Outcome:
         """Let a worker do its job once."""
+        if self._faked:
+            return self._attempt_on_faked_clock(action)
         told = os.memfd_create("told")
         try:
             return perform(self._work(action), SECRET, _Teller(told, self.before), self._environment())
@@ -133,6 +157,20 @@ class World:
 
     def _work(self, action: Action) -> Job:
         return replace(self._job, action=action)
+
+    def _attempt_on_faked_clock(self, action: Action) -> Outcome:
+        """Start the worker as the daemon does; what it asks of the kernel about time goes through libfaketime."""
+        faked = {
+            "LD_PRELOAD": str(_libfaketime()),
+            "FAKETIME_TIMESTAMP_FILE": str(self.place / "clock"),
+            "FAKETIME_NO_CACHE": "1",  # it changes in the middle of a job
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in faked.items():
+                patch.setenv(name, value)
+            return run_worker(self._work(action), Secrets(shared=SECRET), lambda _: None, deadline=_DEADLINE)
 
     def _environment(self) -> Environment:
         def sleep(seconds: float) -> None:
@@ -232,6 +270,10 @@ class _Mounted:
 def pass_on(exchange: Exchange) -> None:
     """Let a message and its answer through."""
     exchange.peer.say(exchange.forward())
+
+
+def _libfaketime() -> Path:
+    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
 def _nft(rules: str) -> None:
