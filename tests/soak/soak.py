@@ -1,266 +1,221 @@
-"""enrolld with many identities and certificates that live for seconds, while workers, daemon and network fail."""
+"""enrolld with many identities and certificates that live for seconds, while workers, daemon, CA and network fail."""
 
 from __future__ import annotations
 
 import os
 import random
+import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
 from typing import Final
 
-import yaml
-
 from agent.cmp.certificates import load
-from agent.labca import LabCa, LabCaSettings, running
 from agent.labca.records import CertificateStatus
-from agent.store.generations import IdentityStore
-from tests.faults.proxy import Exchange, Proxy
+from tests.faults.proxy import Exchange
+from tests.soak.plan import Plan, Report
+from tests.soak.site import Site
 from tests.station import until
+from tests.unit.net.peers import http_answer
 
-SECRET: Final = "Corr3ct-h0rse-battery"
 _SAMPLE: Final = 0.5
-_SETTLING: Final = 120.0
+_SETTLING: Final = 300.0
 """Seconds a busy machine may need at the beginning, and at the end once nothing fails any more."""
+_LONG: Final = timedelta(days=1)
+"""A life that no soak sees the end of."""
+_CALIBRATION: Final = 10
+"""Identities whose first certificates show what a machine can do."""
+_TOLD_WITHIN: Final = 10.0
+"""Seconds after its end within which a daemon, which may have just been killed, must have said that a certificate
+has expired."""
+_SERIAL: Final = re.compile(r"\bserial ([0-9a-f]+)")
+_EXPIRED: Final = re.compile(r"^enrolld: (\S+): the certificate expired on ", re.MULTILINE)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is done for how long. Workers are killed all the time, the daemon in the first half only.
+def calibrate(place: Path, plan: Plan) -> float:
+    """Return how many certificates a second the daemon gets on this machine while nothing fails."""
+    with Site(place, identities=_CALIBRATION, life=_LONG, workers=plan.workers) as site:
+        came: dict[str, float] = {}
 
-    Its last life is the one whose memory and descriptors are watched.
-    """
+        def everybody_has_one() -> bool:
+            for name in site.names:
+                if name not in came and site.current(name) is not None:
+                    came[name] = time.monotonic()
+            return len(came) == len(site.names)
 
-    seconds: float
-    identities: int = 50
-    life: timedelta = timedelta(seconds=20)
-    workers: int = 2
-    daemon_kills: int = 2
-    worker_kill_every: float = 5.0
-    fault_share: float = 0.03
-    """The share of exchanges that go wrong."""
-    seed: int = 1
-
-
-@dataclass(kw_only=True)
-class Report:
-    """What was seen."""
-
-    certificates: int = 0
-    lapsed: int = 0
-    """Issued, never confirmed: their answer was lost or their worker killed."""
-    unknown: list[str] = field(default_factory=list)
-    """In use at some time, and not known to the CA as confirmed."""
-    unused: list[str] = field(default_factory=list)
-    """In force at the CA, and never in use."""
-    disagreeing: list[str] = field(default_factory=list)
-    """Identities whose certificate in use is not the newest one in force at the CA."""
-    longest_gap: float = 0.0
-    """Seconds the unluckiest identity was without a valid certificate, after it had its first."""
-    gaps: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    memory: list[int] = field(default_factory=list)
-    """PSS of the daemon in KiB, in its last life."""
-    descriptors: list[int] = field(default_factory=list)
-
-    @property
-    def growth(self) -> int:
-        """How much more memory the daemon has in the last quarter of its last life than in the quarter before half."""
-        if not self.memory:
-            return 0
-        quarter = max(len(self.memory) // 4, 1)
-        return int(median(self.memory[-quarter:]) - median(self.memory[quarter : 2 * quarter]))
-
-    def __str__(self) -> str:
-        """Say it in lines for people."""
-        memory, descriptors = self.memory or [0], self.descriptors or [0]
-        return (
-            f"certificates confirmed {self.certificates}, lapsed {self.lapsed}, unknown {len(self.unknown)}, "
-            f"unused {len(self.unused)}, disagreeing {len(self.disagreeing)}\n"
-            f"gaps without a valid certificate {self.gaps}, the longest {self.longest_gap:.1f} s\n"
-            f"faults {dict(self.faults)}\n"
-            f"daemon: memory {memory[0]} to {memory[-1]} KiB (growth of the median {self.growth} KiB), "
-            f"descriptors {min(descriptors)} to {max(descriptors)}"
-        )
+        site.start()
+        until(everybody_has_one, seconds=_SETTLING)
+    moments = sorted(came.values())
+    # The first ones came together, after the daemon had started.
+    return (len(moments) - plan.workers) / (moments[-1] - moments[plan.workers - 1])
 
 
 class Soak:
-    """One run below ``place``."""
+    """One run below ``place``, of ``plan`` cut to what this machine bears."""
 
     def __init__(self, place: Path, plan: Plan) -> None:
-        """Prepare the CA, the proxy and the configuration; nothing runs yet."""
-        self._place = place
-        self._plan = plan
+        """Measure what the machine bears, and prepare everything."""
+        rate = calibrate(place / "calibration", plan)
+        self._plan = plan = plan.fitted(rate)
+        self._report = Report(plan=plan, rate=rate)
         self._random = random.Random(plan.seed)  # noqa: S311 - chance, no secret
-        self._report = Report()
-        self._names = [f"enb-{number:02}" for number in range(plan.identities)]
-        self._calm = False
-        self._seen: dict[str, set[bytes]] = {name: set() for name in self._names}
-        self._lacking: dict[str, float] = {}
-        self._state = place / "state"
-        self._state.mkdir(mode=0o700)
-        self._log = (place / "enrolld.log").open("ab")
-        self._ca = LabCa(
-            LabCaSettings(directory=place / "ca", secrets={"site": SECRET}, validity=plan.life, durable=False)
+        self._calm = True
+        self._site = Site(
+            place / "soak", identities=plan.identities, life=plan.life, workers=plan.workers, handle=self._handle
         )
+        self._seen: dict[str, dict[bytes, datetime]] = {name: {} for name in self._site.names}
+        """By identity, the certificates that were in use at some time, and their ends."""
+        self._lacking: dict[str, float] = {}
 
     def run(self) -> Report:
         """Run it all, and return what was seen."""
-        with running(self._ca), Proxy(lambda: self._ca.url, self._handle, most=1_000_000) as proxy:
-            self._configure(proxy.port)
-            self._daemon = self._start()
-            try:
-                until(self._everybody_has_one, seconds=_SETTLING)
-                self._disturb()
-                self._calm = True
-                until(self._agree, seconds=_SETTLING)
-            finally:
-                self._daemon.send_signal(signal.SIGTERM)
-                self._daemon.wait(60)
-                self._log.close()
+        with self._site as site:
+            site.start()
+            until(self._everybody_has_one, seconds=_SETTLING)
+            self._calm = False
+            self._disturb()
+            self._calm = True
+            # From now on certificates live long: once everybody has one of those, nothing more is under way.
+            site.restart_ca(life=_LONG)
+            until(self._quiet, seconds=_SETTLING)
+            site.stop()
             self._judge()
-        self._ca.close()
         return self._report
-
-    def _configure(self, port: int) -> None:
-        secret = self._place / "secret"
-        secret.write_text(f"{SECRET}\n")
-        secret.chmod(0o600)
-        url = f"http://127.0.0.1:{port}/.well-known/cmp"
-        document = {
-            "state-directory": "state",
-            "runtime-directory": "run",
-            "daemon": {"workers": self._plan.workers},
-            "authorities": {
-                "lab": {"urls": [url], "trust-anchors": ["ca/root.pem"], "http": {"response-timeout": "3s"}}
-            },
-            "identities": {
-                name: {"authority": "lab", "subject": f"CN={name}", "bootstrap": _bootstrap()} for name in self._names
-            },
-        }
-        (self._place / "enrolld.yaml").write_text(yaml.safe_dump(document))
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "agent.supervisor.main", "--config", str(self._place / "enrolld.yaml")]
-        return subprocess.Popen(command, stderr=self._log, stdout=self._log)
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
 
     def _handle(self, exchange: Exchange) -> None:
-        chance = 1.0 if self._calm else self._random.random()
-        if chance > self._plan.fault_share:
+        if self._calm or self._random.random() > self._plan.fault_share:
             exchange.peer.say(exchange.forward())
             return
-        kind = self._random.choice(("reset", "answer lost", "cut short", "late"))
+        kind = self._random.choice(("reset", "answer lost", "cut short", "late", "bad gateway"))
         self._report.faults[kind] += 1
-        if kind == "reset":
-            exchange.peer.reset()
-            return
-        answer = exchange.forward()
-        if kind == "late":
-            exchange.peer.pause(0.5)
-            exchange.peer.say(answer)
-            return
-        if kind == "cut short":
-            exchange.peer.say(answer[: len(answer) // 2])
-        exchange.peer.reset()
+        match kind:
+            case "reset":
+                exchange.peer.reset()
+            case "answer lost":
+                exchange.forward()
+                exchange.peer.reset()
+            case "cut short":
+                answer = exchange.forward()
+                exchange.peer.say(answer[: len(answer) // 2])
+                exchange.peer.reset()
+            case "late":
+                answer = exchange.forward()
+                exchange.peer.pause(0.5)
+                exchange.peer.say(answer)
+            case "bad gateway":
+                exchange.peer.say(http_answer(b"<html>Bad Gateway</html>", "502 Bad Gateway", "text/html"))
 
     def _disturb(self) -> None:
-        began = time.monotonic()
-        kills = [
-            self._plan.seconds / 2 * (one + 1) / (self._plan.daemon_kills + 1) for one in range(self._plan.daemon_kills)
+        plan = self._plan
+        due = [
+            (plan.seconds / 2 * (one + 1) / (plan.daemon_kills + 1), self._kill_daemon)
+            for one in range(plan.daemon_kills)
         ]
-        next_worker = began
-        while (passed := time.monotonic() - began) < self._plan.seconds:
-            if kills and passed > kills[0]:
-                kills.pop(0)
-                self._daemon.kill()
-                self._daemon.wait()
-                self._report.faults["daemon killed"] += 1
-                self._report.memory.clear()
-                self._report.descriptors.clear()
-                self._daemon = self._start()
-            if time.monotonic() > next_worker:
-                next_worker = time.monotonic() + self._plan.worker_kill_every
-                self._kill_a_worker()
+        due.append((plan.seconds * 3 / 4, self._restart_ca))
+        due += [(at, self._kill_a_worker) for at in _moments(plan.worker_kill_every, plan.seconds)]
+        due.sort(key=lambda one: one[0])
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < plan.seconds:
+            while due and passed > due[0][0]:
+                due.pop(0)[1]()
             self._look()
             time.sleep(_SAMPLE)
 
+    def _kill_daemon(self) -> None:
+        self._site.kill()
+        self._report.faults["daemon killed"] += 1
+        self._report.memory.clear()
+        self._report.descriptors.clear()
+        self._site.start()
+
+    def _restart_ca(self) -> None:
+        self._site.restart_ca()
+        self._report.faults["CA restarted"] += 1
+
     def _kill_a_worker(self) -> None:
-        children = Path(f"/proc/{self._daemon.pid}/task/{self._daemon.pid}/children").read_text().split()
-        if not children:
-            return
-        chosen = self._random.choice(children)
-        with suppress(FileNotFoundError, ProcessLookupError):  # it was done
-            if b"agent.worker" in Path(f"/proc/{chosen}/cmdline").read_bytes():  # not what reads the configuration
-                os.kill(int(chosen), signal.SIGKILL)
+        if workers := self._site.workers():
+            with suppress(ProcessLookupError):  # it was done
+                os.kill(self._random.choice(workers), signal.SIGKILL)
                 self._report.faults["worker killed"] += 1
 
     # --- what is seen ------------------------------------------------------------------------------------------------
 
-    def _current(self, name: str) -> bytes | None:
-        generation = IdentityStore(self._state, name).current
-        return None if generation is None else generation.certificate
+    def _end(self, name: str) -> datetime | None:
+        """Return the end of the certificate that ``name`` uses; that it was in use is remembered."""
+        certificate = self._site.current(name)
+        if certificate is None:
+            return None
+        seen = self._seen[name]
+        if certificate not in seen:
+            seen[certificate] = load(certificate).not_valid_after_utc
+        return seen[certificate]
 
     def _everybody_has_one(self) -> bool:
-        for name in self._names:
-            self._seen[name] |= {one for one in (self._current(name),) if one}
-        return all(self._seen.values())
+        ends = [self._end(name) for name in self._site.names]
+        return None not in ends
+
+    def _quiet(self) -> bool:
+        """Tell whether everybody has a certificate that lives long, and nothing is under way."""
+        self._look()
+        later = datetime.now(UTC) + _LONG / 2
+        ends = [self._end(name) for name in self._site.names]
+        return all(end is not None and end > later for end in ends) and not self._site.workers()
 
     def _look(self) -> None:
-        assert self._daemon.poll() is None, "the daemon ended by itself"
+        assert self._site.daemon is not None
+        assert self._site.daemon.poll() is None, f"the daemon ended by itself, see {self._site.log}"
         now = time.monotonic()
-        for name in self._names:
-            certificate = self._current(name)
-            assert certificate is not None, "a credential in use went away"
-            self._seen[name].add(certificate)
-            if load(certificate).not_valid_after_utc > datetime.now(UTC):
+        for name in self._site.names:
+            end = self._end(name)
+            assert end is not None, f"the credential of {name} went away"
+            if end > datetime.now(UTC):
                 self._lacking.pop(name, None)
-            else:
-                if name not in self._lacking:
-                    self._report.gaps += 1
-                began = self._lacking.setdefault(name, now)
-                self._report.longest_gap = max(self._report.longest_gap, now - began + _SAMPLE)
-        process = Path(f"/proc/{self._daemon.pid}")
-        rollup = (process / "smaps_rollup").read_text()
-        memory = [int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")]
-        self._report.memory += memory
-        self._report.descriptors.append(len(list((process / "fd").iterdir())))
+                continue
+            if name not in self._lacking:
+                self._report.gaps += 1
+            began = self._lacking.setdefault(name, now)
+            self._report.longest_gap = max(self._report.longest_gap, now - began + _SAMPLE)
+            if now - began > _TOLD_WITHIN and name not in self._expiries():
+                self._report.unnoticed.append(name)
+        self._measure()
 
-    def _newest(self) -> dict[str, bytes]:
-        """Return the newest certificate in force of each identity, as the CA knows it."""
-        confirmed = [one for one in self._ca.record().certificates if one.status is CertificateStatus.CONFIRMED]
-        return {one.subject.removeprefix("CN="): one.octets for one in confirmed}
+    def _expiries(self) -> Counter[str]:
+        return Counter(_EXPIRED.findall(self._site.log.read_text()))
 
-    def _agree(self) -> bool:
-        """Wait for a moment at which nobody is in the middle of a renewal; what is in use then is seen, too."""
-        self._look()
-        newest = self._newest()
-        return all(self._current(name) == newest.get(name) and not self._lacking for name in self._names)
+    def _measure(self) -> None:
+        proc = self._site.proc
+        if b"agent.supervisor" not in (proc / "cmdline").read_bytes():
+            return  # it has only just been started
+        rollup = (proc / "smaps_rollup").read_text()
+        self._report.memory += [int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")]
+        self._report.descriptors.append(len(list((proc / "fd").iterdir())))
 
     def _judge(self) -> None:
-        report, newest = self._report, self._newest()
-        record = self._ca.record().certificates
-        for name in self._names:
-            current = self._current(name)
-            assert current is not None
-            self._seen[name].add(current)
-            if current != newest.get(name):
+        report, site = self._report, self._site
+        record = site.record().certificates
+        confirmed = {one.octets: one for one in record if one.status is CertificateStatus.CONFIRMED}
+        newest = {one.subject.removeprefix("CN="): one.octets for one in confirmed.values()}
+        for name in site.names:
+            if site.current(name) != newest.get(name) or site.opened(name):
                 report.disagreeing.append(name)
-        confirmed = {one.octets for one in record if one.status is CertificateStatus.CONFIRMED}
-        seen = {one for some in self._seen.values() for one in some}
+        in_use = {one for some in self._seen.values() for one in some}
+        told = {int(one, 16) for one in _SERIAL.findall(site.log.read_text())}
         report.certificates, report.lapsed = len(confirmed), len(record) - len(confirmed)
-        report.unknown = [load(one).subject.rfc4514_string() for one in seen - confirmed]
-        report.unused = [load(one).subject.rfc4514_string() for one in confirmed - seen]
+        report.unknown = [_who(one) for one in in_use - confirmed.keys()]
+        report.unused = [
+            _who(one) for one, known in confirmed.items() if one not in in_use and known.serial not in told
+        ]
 
 
-def _bootstrap() -> dict[str, object]:
-    """Return a new dictionary each time: YAML would write one that is used twice as an alias."""
-    return {"shared-secret": {"reference": "site", "secret": "file:secret"}}
+def _moments(every: float, until_end: float) -> list[float]:
+    return [every * (one + 1) for one in range(int(until_end / every))]
+
+
+def _who(certificate: bytes) -> str:
+    loaded = load(certificate)
+    return f"{loaded.subject.rfc4514_string()}, serial {loaded.serial_number:x}"
