@@ -15,7 +15,7 @@ from agent.settings import Settings
 from agent.structure import to_json
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "config").rglob("*.yaml"))
+FILES = sorted([*(ROOT / "config").glob("*.yaml"), *(ROOT / "config/examples").glob("*.yaml")])
 
 
 @pytest.mark.parametrize("name", documents())
