@@ -7,11 +7,12 @@ remembered by it.
 
 from __future__ import annotations
 
+import select
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 QUIET: Final = 0.3
 """Seconds after the last event of a plug until the token is worth asking: well below the second that we promise."""
@@ -55,47 +56,55 @@ class Devices:
 class Monitor:
     """Events of udev, for a loop that waits for ``fileno()`` and then calls :meth:`read`."""
 
-    def __init__(self, monitor: Any, devices: Devices) -> None:
-        """Take over a started monitor; see :func:`monitor`."""
-        self._monitor = monitor
+    def __init__(self, sources: Sequence[Any], devices: Devices) -> None:
+        """Take over started monitors of pyudev; see :func:`monitor`."""
+        self._sources = sources
         self._devices = devices
+        self._any = select.epoll()
+        for one in sources:
+            self._any.register(one.fileno(), select.EPOLLIN)
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""
-        return int(self._monitor.fileno())
+        return self._any.fileno()
 
     def read(self) -> tuple[Change, ...]:
         """Return what changed since the last time; never waits. A device that vanished meanwhile is no error."""
-        changes = []
-        while (device := self._monitor.poll(timeout=0)) is not None:
-            change = self._devices.event(
-                str(device.action), str(device.device_path), dict(device.properties), tagged=TAG in device.tags
-            )
-            if change is not None:
-                changes.append(change)
-        return tuple(changes)
+        events: dict[tuple[int, str, str], Any] = {}
+        for source in self._sources:
+            while (device := source.poll(timeout=0)) is not None:
+                # Several sources may tell the same event.
+                events[int(device.sequence_number), str(device.action), str(device.device_path)] = device
+        changes = (
+            self._devices.event(action, path, dict(device.properties), tagged=TAG in device.tags)
+            for (_, action, path), device in sorted(events.items(), key=lambda one: one[0][0])
+        )
+        return tuple(one for one in changes if one is not None)
 
 
 def monitor() -> Monitor | None:
     """Return a monitor that knows what is plugged in already; None where there is no udev to ask.
 
-    Without one, whoever waits for a token asks at the next attempt by the clock.
+    It hears of USB devices and TPMs, and of whatever a rule of udev has given our tag. Without one, whoever waits for a
+    token asks at the next attempt by the clock.
     """
     try:
         import pyudev  # noqa: PLC0415 - loaded only where tokens are configured
 
         context = pyudev.Context()
-        source = pyudev.Monitor.from_netlink(context)
+        by_kind, by_tag = pyudev.Monitor.from_netlink(context), pyudev.Monitor.from_netlink(context)
         for subsystem in _SUBSYSTEMS:
-            source.filter_by(subsystem)
-        source.start()
+            by_kind.filter_by(subsystem)
+        by_tag.filter_by_tag(TAG)
         devices = Devices()
-        for subsystem in _SUBSYSTEMS:
-            for device in context.list_devices(subsystem=subsystem):
+        for one in (by_kind, by_tag):
+            one.start()
+        for wanted in (*({"subsystem": one} for one in _SUBSYSTEMS), {"tag": TAG}):
+            for device in context.list_devices(**wanted):
                 devices.event("add", str(device.device_path), dict(device.properties), tagged=TAG in device.tags)
+        return Monitor((by_kind, by_tag), devices)
     except (ImportError, OSError, ValueError):
         return None
-    return Monitor(source, devices)
 
 
 def _holds_keys(properties: Mapping[str, str], *, tagged: bool) -> bool:
