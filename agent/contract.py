@@ -8,10 +8,12 @@ descriptor whose number the job names. The documents are versioned; a worker ref
 
 from __future__ import annotations
 
+import json
 from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 
+from agent import structure
 from agent.frozen import frozen
 from agent.settings import AuthoritySettings, IdentitySettings, RecordingSettings, TokenSettings
 
@@ -110,6 +112,14 @@ class Job:
     """Which messages are kept for a support bundle."""
     abandon: bool = False
     """Give up an open request instead of going on with it."""
+    known_time: str | None = None
+    """A time that has passed for sure (ISO 8601), where the clock of this machine is in doubt; None: it is not."""
+
+
+def vouching(job: Job) -> bytes:
+    """Return what a one-time secret goes with: corrected settings make another one of the same secret."""
+    parts = (structure.to_json(job.identity), structure.to_json(job.authority))
+    return json.dumps(parts, sort_keys=True).encode("ascii")
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import field
+from dataclasses import asdict, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ from agent.frozen import frozen
 from agent.store import atomic, documents
 from agent.store.credential import KEY_REFERENCE, PRIVATE_KEY, check_reference, file_reference
 from agent.store.faults import reported
+from agent.store.refusal import RefusedSecret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,8 @@ class IdentityState:
     """Why the last one did."""
     situation: str | None = None
     """What that is, in a word of ``agent.overview``."""
+    refused_secret: RefusedSecret | None = None
+    """What is remembered of the one-time secret that the CA refused last; None once another one was sent."""
     other: Mapping[str, JSON] = field(default_factory=dict)
     """Fields this version does not know; they are written back as they were."""
     damage: str = ""
@@ -190,7 +193,7 @@ def _digest(snapshot: Mapping[str, JSON]) -> str:
 _KNOWN: Final = frozenset(
     {
         *("version", "attempts", "last_error", "last_success", "next_action", "next_action_at", "since", "situation"),
-        *("refresh_at", "refreshed_at", "refresh_failures", "refresh_error"),
+        *("refresh_at", "refreshed_at", "refresh_failures", "refresh_error", "refused_secret"),
     }
 )
 
@@ -209,6 +212,7 @@ def _document_of(state: IdentityState) -> dict[str, JSON]:
         "refresh_failures": state.refresh_failures,
         "refresh_error": state.refresh_error,
         "situation": state.situation,
+        "refused_secret": None if state.refused_secret is None else asdict(state.refused_secret),
     }
 
 
@@ -228,6 +232,7 @@ def _state_from(data: bytes, path: Path) -> IdentityState:
             refresh_failures=_count(document.get("refresh_failures", 0)),
             refresh_error=None if document.get("refresh_error") is None else _text(document["refresh_error"]),
             situation=None if document.get("situation") is None else _text(document["situation"]),
+            refused_secret=_refused_secret(document.get("refused_secret")),
             other={name: value for name, value in document.items() if name not in _KNOWN},
         )
     except (ValueError, OverflowError) as error:
@@ -244,6 +249,14 @@ def _last_error(value: JSON) -> LastError | None:
         raise ValueError("last_error has no time")
     text, remedy, verdict = (_text(value.get(name)) for name in ("text", "remedy", "verdict"))
     return LastError(text=text, remedy=remedy, verdict=verdict, at=at)
+
+
+def _refused_secret(value: JSON) -> RefusedSecret | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError("refused_secret is no object")  # noqa: TRY004 - as above
+    return RefusedSecret(salt=_text(value.get("salt")), mark=_text(value.get("mark")))
 
 
 def _count(value: JSON) -> int:

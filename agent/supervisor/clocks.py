@@ -87,11 +87,31 @@ class Calendar:
 
     def now(self) -> datetime:
         """Return the time to judge by: the earliest it can be where the wall clock cannot be right."""
+        return self.known_time or self._read().wall
+
+    @property
+    def known_time(self) -> datetime | None:
+        """A time that has passed for sure, where the wall clock cannot be right; None where it may be."""
         if self.state() in {ClockState.TRUSTED, ClockState.UNSYNCHRONISED}:
-            return self._read().wall
+            return None
         return clock.at_least(RELEASED, last_good=self.last_good)
+
+    def learn(self, moment: datetime) -> bool:
+        """Take it from a CA that ``moment`` has passed; return whether that is news: the wall clock is not believed."""
+        known = self.known_time
+        if known is None or moment <= known:
+            return False
+        self.last_good = moment
+        return True
 
     def steps(self) -> tuple[clock.Step, ...]:
         """Return what happened to the clock since this was asked last."""
         before, self._before = self._before, self._read()
         return clock.steps(before, self._before)
+
+
+def calendar_of(state_directory: Path) -> Calendar:
+    """Return a calendar that knows what was remembered there. Raise :class:`agent.errors.StateError`."""
+    calendar = Calendar()
+    calendar.last_good = ClockFile(state_directory).last_good
+    return calendar

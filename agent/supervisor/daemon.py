@@ -73,6 +73,8 @@ class Daemon:
 
     def reload(self) -> None:
         """Read the configuration again. Running jobs go on; a file that cannot be used changes nothing."""
+        if self.keeper.stopping:
+            return
         if self._reading is not None:
             self._read_again = True
             return
@@ -193,14 +195,18 @@ class Daemon:
             self.notifier.alive()
 
     def _remember_time(self) -> None:
-        if self._clock_file is None or self.calendar.state() is not ClockState.TRUSTED:
+        """Keep the time over a power cut: of the wall clock where it is right, else what a CA has taught us."""
+        trusted = self.calendar.state() is ClockState.TRUSTED
+        moment = self.calendar.wall() if trusted else self.calendar.last_good
+        if self._clock_file is None or moment is None:
             return
         try:
-            self._clock_file.remember(self.calendar.wall())
+            self._clock_file.remember(moment)
         except AgentError as error:
             self._clock_file = None  # told once; the next reload tries again
             self.teller.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the time cannot be remembered: {error}")
-        else:
+            return
+        if trusted:
             self.calendar.last_good = self._clock_file.last_good
 
     def _status(self) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import structure, units
@@ -15,12 +15,14 @@ from agent.errors import StateError
 from agent.overview import look
 from agent.settings import SOFTWARE, HookTarget, RenewalMethod, StrongswanTarget
 from agent.store.generations import IdentityStore
+from agent.supervisor.clocks import calendar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from agent.settings import AuthoritySettings, DirectoryTarget, IdentitySettings, Settings, TokenSettings
+    from agent.supervisor.clocks import Calendar
 
 _REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW, Action.TEMPLATE})
 _LOST: Final = frozenset({"expired", "damaged"})
@@ -34,13 +36,18 @@ _CONSUMER_SLACK: Final = 30.0
 _SCHEME: Final = "pkcs11:"
 
 
-def job_for(settings: Settings, name: str, action: Action, *, now: datetime | None = None, **details: Any) -> Job:
+def job_for(settings: Settings, name: str, action: Action, *, calendar: Calendar | None = None, **details: Any) -> Job:
     """Return the job ``action`` for the identity ``name``; ``details`` are further fields of :class:`Job`.
 
-    ``now`` is the time to judge the certificate by, for who knows better than the clock of this machine.
+    ``calendar`` knows what the clock of this machine is worth; without one, what the daemon remembered on disk does.
+
+    Raises:
+        StateError: the state directory cannot be read.
     """
     identity = settings.identities[name]
-    if identity.recovery is not None and _lost(settings.state_directory, name, now or datetime.now(UTC)):
+    calendar = calendar or calendar_of(settings.state_directory)
+    known = calendar.known_time
+    if identity.recovery is not None and _lost(settings.state_directory, name, calendar.now()):
         identity = replace(identity, bootstrap=identity.recovery)
     return Job(
         action=action,
@@ -50,6 +57,7 @@ def job_for(settings: Settings, name: str, action: Action, *, now: datetime | No
         state_directory=settings.state_directory,
         recording=settings.recording,
         tokens=tokens_for(identity, settings.tokens, settings.state_directory, name, action),
+        known_time=None if known is None else known.isoformat(),
         **details,
     )
 

@@ -28,6 +28,7 @@ BUSY: Final = backoff.Pace(base=4, cap=60)
 """Another process is at work on the identity, an ``enrollctl`` or the worker of a daemon that died: it ends soon, or it
 waits for a CA."""
 
+ENROLL_ANEW: Final = "enroll anew"
 _POLLS_ALIKE: Final = 3
 """Polls until the wait between them doubles: who decides within a minute is asked often in that minute."""
 _HURRY: Final = 1 / 4
@@ -130,6 +131,14 @@ def pause(seen: Overview, verdict: Verdict, now: datetime, *, times: int, unifor
     return backoff.delay(
         max(seen.attempts, times), uniform=uniform, pace=pace, remaining_life=_life(seen, now), server_says=asked
     )
+
+
+def start_over(*, uniform: float) -> float:
+    """Return the seconds to the first enrollment of an identity whose certificate has ended while it was renewed.
+
+    Why it was not renewed says nothing about this other request, and nothing valid is installed any more.
+    """
+    return backoff.delay(1, uniform=uniform, pace=backoff.ENROLLMENT)
 
 
 def poll(times: int, *, uniform: float, asked: float | None, longest: float) -> float:

@@ -11,7 +11,7 @@ from agent.supervisor.words import moment_words
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from agent.supervisor.keeper import Kept
+    from agent.supervisor.kept import Kept
 
 
 def summary(identities: Collection[Kept], now: datetime) -> str:

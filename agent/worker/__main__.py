@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 import traceback
+from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from agent import structure
@@ -44,7 +45,9 @@ def main() -> int:
 
         interruption = Interruption(output)
         environment = Environment(
-            sleep=interruption.sleep, interrupted=lambda: interruption.heard() or reporter.unheard
+            sleep=interruption.sleep,
+            interrupted=lambda: interruption.heard() or reporter.unheard,
+            known_time=read_time(job.known_time),
         )
         if job.action is Action.PROBE:
             from agent.worker.probing import probe  # noqa: PLC0415 - as above
@@ -130,6 +133,23 @@ def read_job(octets: bytes) -> Job:
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise structure.StructureError("version", f"should be {VERSION}")
     return structure.from_json(Job, document)
+
+
+def read_time(text: str | None) -> datetime | None:
+    """Return the time that a job names; None when it names none.
+
+    Raises:
+        StructureError: when it is no time with its zone.
+    """
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise structure.StructureError("known-time", "is no time in ISO 8601") from error
+    if moment.tzinfo is None:
+        raise structure.StructureError("known-time", "names no time zone")
+    return moment
 
 
 def read_secret(descriptor: int | None, key: str) -> bytes | None:

@@ -71,7 +71,7 @@ def perform(
             except verdicts.REPORTED as error:
                 outcome = verdicts.outcome_of(error, by_secret=secret is not None)
             if job.action not in _WITHOUT_RECORD:
-                _record(store, job, outcome, reporter, environment.now())
+                _record(store, job, outcome, reporter, environment.now(), secret=secret)
             if outcome.verdict in _INSTALLED:
                 retire(store, keys, reporter, environment.judging_time)
             if outcome.verdict in _INSTALLED and job.identity.deploy:
@@ -134,10 +134,12 @@ def _with_deployment(outcome: Outcome, deploy: Callable[[], Outcome]) -> Outcome
     return replace(deployment, text=f"{outcome.text}; but {deployment.text}", fields=outcome.fields)
 
 
-def _record(store: IdentityStore, job: Job, outcome: Outcome, reporter: Reporter, now: datetime) -> None:
+def _record(
+    store: IdentityStore, job: Job, outcome: Outcome, reporter: Reporter, now: datetime, *, secret: bytes | None
+) -> None:
     """Write the history; that it cannot be written changes nothing about how the job ended."""
     try:
-        record(store, job, outcome, now)
+        record(store, job, outcome, now, secret=secret)
     except StateError as error:
         if outcome.verdict is not Verdict.FAILED:  # which tells of the disk itself
             reporter.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the history is not up to date: {error}")

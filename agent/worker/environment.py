@@ -28,16 +28,18 @@ class Environment:
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[int], bytes] = os.urandom
     interrupted: Callable[[], bool] = lambda: False
+    known_time: datetime | None = None
+    """A time that has passed for sure; a clock that shows an earlier one cannot be right."""
 
     @property
     def clock_trusted(self) -> bool:
         """Whether the wall clock can be right."""
-        return clock.assess(self.now(), build_time=RELEASED) is clock.ClockState.TRUSTED
+        return clock.assess(self.now(), build_time=RELEASED, last_good=self.known_time) is clock.ClockState.TRUSTED
 
     @property
     def judging_time(self) -> datetime:
         """The time to judge by: the earliest it can be when the clock is not to be trusted."""
-        return self.now() if self.clock_trusted else clock.at_least(RELEASED)
+        return self.now() if self.clock_trusted else clock.at_least(RELEASED, last_good=self.known_time)
 
 
 class Interruption:

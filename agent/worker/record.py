@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypedDict
 
-from agent.contract import Action, Job, Outcome, Verdict
+from agent.contract import Action, Job, Outcome, Verdict, vouching
 from agent.overview import renewal_plan
 from agent.policy import refresh
+from agent.store.refusal import RefusedSecret
 from agent.store.state import LastError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class _Rhythm(TypedDict):
 _GOOD = frozenset({Verdict.ISSUED, Verdict.UNCHANGED})
 
 
-def record(store: IdentityStore, job: Job, outcome: Outcome, now: datetime) -> None:
-    """Write how ``outcome`` changes the history of the identity.
+def record(store: IdentityStore, job: Job, outcome: Outcome, now: datetime, *, secret: bytes | None) -> None:
+    """Write how ``outcome`` changes the history of the identity; ``secret`` is what the job was done with.
 
     Raises:
         StateError: when the disk does not let us.
@@ -57,6 +58,9 @@ def record(store: IdentityStore, job: Job, outcome: Outcome, now: datetime) -> N
     else:
         error = LastError(text=outcome.text, remedy=outcome.remedy, verdict=outcome.verdict.value, at=now)
         after = replace(before, attempts=before.attempts + 1, last_error=error, next_action=None, next_action_at=None)
+    if secret is not None:
+        refused = outcome.verdict is Verdict.NEEDS_SECRET
+        after = replace(after, refused_secret=RefusedSecret.of(secret, vouching(job)) if refused else None)
     store.state.save(after)
 
 

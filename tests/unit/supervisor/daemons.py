@@ -78,12 +78,13 @@ class Running:
 
 @contextmanager
 def daemon(directory: Path, config: str = NOBODY_LISTENS, **environment: str) -> Iterator[Running]:
-    (directory / "state").mkdir(mode=0o700)
-    (directory / "run").mkdir(mode=0o700)
+    (directory / "state").mkdir(mode=0o700, exist_ok=True)
+    (directory / "run").mkdir(mode=0o700, exist_ok=True)
+    (directory / "notify").unlink(missing_ok=True)
     (directory / "secret").write_text("geheim\n")
     (directory / "secret").chmod(0o600)
     (directory / "enrolld.yaml").write_text(config)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified, (directory / "errors").open("w") as errors:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified, (directory / "errors").open("a") as errors:
         notified.bind(str(directory / "notify"))
         process = subprocess.Popen(
             [sys.executable, "-m", "agent.supervisor.main", "--config", str(directory / "enrolld.yaml")],

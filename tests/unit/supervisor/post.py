@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from agent import RELEASED, structure
-from agent.contract import Action, Job, Outcome, Progress, Verdict
+from agent.contract import Action, Job, Outcome, Progress, Verdict, vouching
 from agent.events import Event, sentence
 from agent.policy.clock import SLICE, Sample
 from agent.settings import (
@@ -25,6 +25,7 @@ from agent.settings import (
     TokenSettings,
 )
 from agent.store.generations import Credential, IdentityStore
+from agent.store.refusal import RefusedSecret
 from agent.store.state import IdentityState
 from agent.supervisor.clocks import Calendar
 from agent.supervisor.configuration import Configuration
@@ -116,7 +117,7 @@ class Staff:
 
     def finish(self, started: Started) -> None:
         outcome = self.answers(started.job)
-        self._write(started.job, outcome)
+        self._write(started.job, outcome, started.secrets.shared)
         done, started.done = started.done, None
         assert done is not None
         done(outcome)
@@ -125,10 +126,14 @@ class Staff:
     def running(self) -> list[str]:
         return [one.job.name for one in self.log if one.done is not None]
 
-    def _write(self, job: Job, outcome: Outcome) -> None:
+    def _write(self, job: Job, outcome: Outcome, secret: bytes | None) -> None:
         """Write what the worker itself writes."""
         now = self.wall()
         file = IdentityStore(job.state_directory, job.name).state
+        if secret is not None:
+            refused = outcome.verdict is Verdict.NEEDS_SECRET
+            mark = RefusedSecret.of(secret, vouching(job)) if refused else None
+            file.save(replace(file.load(), refused_secret=mark))
         if job.action is Action.REFRESH:
             file.save(replace(file.load(), refresh_at=now + timedelta(hours=12), refreshed_at=now))
         elif outcome.verdict is Verdict.ISSUED:

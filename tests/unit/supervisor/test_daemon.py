@@ -53,6 +53,32 @@ def test_a_configuration_that_cannot_be_used_ends_it_with_a_remedy(tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
+def test_a_refused_secret_is_not_sent_again_after_a_restart_a_reload_or_a_look_but_when_a_person_says_so(
+    tmp_path: Path,
+) -> None:
+    ca = LabCa(LabCaSettings(directory=tmp_path / "ca", secrets={"enb": "another"}, durable=False))
+
+    def requests() -> int:
+        return sum(not one.sent for one in ca.record().messages)
+
+    with running(ca):
+        config = CONFIG.format(url=ca.url)
+        with daemon(tmp_path, config):
+            assert eventually(lambda: look(tmp_path / "state", "ike").state == "needs-secret")
+        assert requests() == 1
+        with daemon(tmp_path, config) as again:
+            assert again.notifies("STATUS=1 identity: 1 needs-secret; next: ike: look for a new secret in")
+            for method in ("Retry", "Reload"):
+                assert call(again, f"io.enrolld.control.{method}") == [{"parameters": {}}]
+            assert again.notifies("RELOADING=1")
+            assert eventually(lambda: again.errors().count("looking after ike") == 3)
+            assert requests() == 1
+            (answer,) = call(again, "io.enrolld.control.Enroll", name="ike")
+            assert answer["parameters"]["outcome"]["verdict"] == "needs-secret"
+            assert requests() == 2
+    ca.close()
+
+
 # --- one daemon that stands still: its CA refuses every connection ---------------------------------------------------
 
 

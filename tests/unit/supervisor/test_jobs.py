@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from agent.settings import (
     VendorCertificateSettings,
 )
 from agent.store.generations import IdentityStore
+from agent.supervisor.clocks import ClockFile
 from agent.supervisor.jobs import job_for, label_of
 from agent.supervisor.secrets import gather
 
@@ -115,3 +117,15 @@ def test_a_pin_that_is_missing_is_told_apart_from_the_secret(tmp_path: Path) -> 
     found = settings(tmp_path, key=KeySettings(store="hsm"), bootstrap=by_vendor("v.key"), pin="file:/nowhere/pin")
     with pytest.raises(PinError, match="the PIN file /nowhere/pin cannot be read"):
         gather(job_for(found, "ike", Action.ENROLL), ask=None)
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_what_the_daemon_knows_of_the_time_is_told_to_workers_without_it_too(
+    tmp_path: Path, *, remembered: bool
+) -> None:
+    found = settings(tmp_path)
+    later = datetime.now(UTC) + timedelta(days=30)
+    if remembered:
+        ClockFile(found.state_directory).remember(later)
+    known = job_for(found, "ike", Action.ENROLL).known_time
+    assert known == (later.isoformat() if remembered else None)

@@ -79,7 +79,7 @@ def test_a_job_gets_no_more_time_than_leaves_enough_for_another(tmp_path: Path) 
 def test_a_failure_leads_to_the_next_attempt_that_its_rule_says_and_that_is_on_disk(
     tmp_path: Path, verdict: Verdict
 ) -> None:
-    post = Post(tmp_path, "ike")
+    post = Post(tmp_path, "ike", tokens={"ike": "hsm"} if verdict is Verdict.NEEDS_PIN else None)
     post.answer["ike"] = ends(verdict)
     post.pass_(1)
     state = post.on_disk()
@@ -194,10 +194,15 @@ def test_an_end_during_a_job_is_told_too(tmp_path: Path) -> None:
 # --- secrets and people -----------------------------------------------------------------------------------------------
 
 
-def test_a_secret_that_was_refused_is_not_sent_again_before_it_changes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_secret_that_was_refused_is_not_sent_again_before_it_changes(tmp_path: Path, *, restarted: bool) -> None:
     post = Post(tmp_path, "ike")
     post.answer["ike"] = ends(Verdict.NEEDS_SECRET)
     post.pass_(3 * DAY)
+    if restarted:
+        post.restart("ike")
+        post.pass_(DAY)
+        assert post.keeper.identities["ike"].by_person
     post.configure("ike")
     post.keeper.wake("ike")
     post.set_clock(post.wall + timedelta(days=1))
@@ -249,6 +254,69 @@ def test_a_job_that_needs_no_secret_does_not_make_a_refused_one_good(tmp_path: P
     post.answer["ike"] = ends(Verdict.NEEDS_SECRET)
     post.pass_(DAY)
     assert post.jobs == [("ike", "renew"), ("ike", "refresh")]
+
+
+def test_who_orders_a_job_that_a_refused_pin_would_hold_back_is_told_how_it_ends(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike", tokens={"ike": "hsm"}, identity={"bootstrap": VENDOR})
+    post.answer["ike"] = ends(Verdict.NEEDS_PIN)
+    post.pass_(10)
+    post.keeper.order("ike", Action.REFRESH, again=True)
+    post.pass_(2)
+    assert post.settled == [("ike", Verdict.NEEDS_PIN)] * 2
+    assert post.jobs == [("ike", "enroll"), ("ike", "refresh")]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NEEDS_TOKEN, Verdict.MISCONFIGURED])
+@pytest.mark.parametrize("how", ["token", "reload"])
+def test_what_a_person_does_while_the_job_runs_that_lacks_it_is_not_lost(
+    tmp_path: Path, verdict: Verdict, how: str
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.staff.takes = 20
+    post.answer["ike"] = ends(verdict)
+    post.pass_(10)
+    if how == "token":
+        post.keeper.wake("ike")
+    else:
+        post.configure("ike", identity={"subject": "CN=right"})
+    post.pass_(11)
+    assert [one.job.identity.subject for one in post.staff.log] == [
+        "CN=ike",
+        "CN=ike" if how == "token" else "CN=right",
+    ]
+    post.pass_(HOUR / 2)
+    assert len(post.jobs) == 2, "it is tried once for that"
+
+
+def test_a_refused_secret_is_not_sent_again_for_a_reload_while_its_job_runs(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.staff.takes = 20
+    post.answer["ike"] = ends(Verdict.NEEDS_SECRET)
+    post.pass_(10)
+    post.configure("ike")
+    post.pass_(DAY)
+    assert len(post.jobs) == 1
+
+
+@pytest.mark.parametrize("verdict", [Verdict.REJECTED, Verdict.MISCONFIGURED, Verdict.NEEDS_TOKEN, Verdict.UNREACHABLE])
+def test_a_certificate_that_ends_while_it_is_renewed_is_enrolled_anew_without_the_patience_of_a_renewal(
+    tmp_path: Path, verdict: Verdict
+) -> None:
+    post = Post(tmp_path)
+    install(post.state, "ike", START - timedelta(seconds=990), 1000)
+    state = IdentityStore(post.state, "ike").state
+    state.save(replace(state.load(), attempts=20))
+    post.answer["ike"] = ends(verdict)
+    post.staff.takes = 15
+    post.configure("ike", identity={"recovery": VENDOR})
+    post.pass_(16)
+    assert post.jobs == [("ike", "renew")]
+    assert post.on_disk().next_action == "enroll anew"
+    assert not post.keeper.identities["ike"].by_person
+    post.answer["ike"] = ISSUED
+    post.pass_(30)
+    assert post.jobs == [("ike", "renew"), ("ike", "enroll")]
+    assert post.staff.log[-1].job.identity.bootstrap == VENDOR
 
 
 def test_a_missing_secret_is_told_with_its_remedy_without_a_worker(tmp_path: Path) -> None:
@@ -337,6 +405,9 @@ def test_after_stop_nothing_is_started_and_workers_are_asked_to_end(tmp_path: Pa
     post.pass_(0.5)
     post.keeper.stop()
     post.keeper.order("c", Action.ENROLL, again=False)
+    post.configure("a", "b", "c", "d")
+    post.keeper.wake_all()
+    post.set_clock(post.wall + timedelta(days=400))
     post.pass_(DAY)
     assert post.staff.ended_early == ["a", "b"]
     assert len(post.jobs) == 2

@@ -60,6 +60,27 @@ def test_what_was_done_under_a_doubtful_clock_is_looked_at_again_when_it_is_set(
     assert post.jobs == [("ike", "enroll")]
 
 
+def test_a_worker_is_told_what_time_it_is_at_least_where_the_clock_cannot_be_right(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike", wall=EPOCH, last_good=START)
+    post.pass_(PATIENCE + 1)
+    assert [one.job.known_time for one in post.staff.log] == [START.isoformat()]
+    post.set_clock(START)
+    post.keeper.order("ike", Action.RENEW, again=True)
+    assert post.staff.log[-1].job.known_time is None
+
+
+def test_a_certificate_that_was_issued_just_now_tells_the_time_to_a_machine_without_a_clock(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike", wall=EPOCH)
+    post.pass_(PATIENCE + 10)
+    assert post.jobs == [("ike", "enroll")]
+    kept = post.keeper.identities["ike"]
+    assert (kept.state, kept.usable) == ("valid", True)
+    post.keeper.order("ike", Action.RENEW, again=True)
+    begins = IdentityStore(post.state, "ike").current
+    assert begins is not None
+    assert post.staff.log[-1].job.known_time == begins.description["not_before"]
+
+
 def test_consumers_get_what_is_installed_whatever_the_clock_says(tmp_path: Path) -> None:
     post = Post(tmp_path, wall=EPOCH, last_good=START)
     install(post.state, "ike", START - timedelta(days=10), 90 * DAY)
@@ -171,7 +192,7 @@ def demand_next_moments(post: Post) -> None:
     post.loop.serve_until(post.loop.moment)
     for name in post.keeper.configuration.identities:
         kept = post.keeper.identities[name]
-        if kept.work is None and name not in post.keeper._waiting:
+        if kept.work is None and not post.keeper._roster.waits(name):
             assert 0 <= post.next_in(name) <= LONGEST
 
 

@@ -51,6 +51,7 @@ class Desk:
     told: list[dict[str, Any]] = field(default_factory=list)
     """Progress of the last job."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    known_time: datetime | None = None
     late: float = 0.0
     """Seconds by which the clock is ahead of the real one."""
     interrupted: bool = False
@@ -83,6 +84,7 @@ class Desk:
             monotonic=lambda: self.late,
             sleep=sleep,
             interrupted=lambda: self.interrupted,
+            known_time=self.known_time,
         )
 
     @property

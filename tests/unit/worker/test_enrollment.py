@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from agent import RELEASED
 from agent.cmp.messages import BodyType
-from agent.contract import Action, Verdict
+from agent.contract import Action, Verdict, vouching
 from agent.errors import StateError
 from agent.labca import LabCa, LabCaSettings, Misbehaviour, running
 from agent.labca.records import CertificateStatus
@@ -21,7 +23,7 @@ from agent.overview import look
 from agent.settings import KeyAlgorithm, KeySettings, PollingSettings, RenewalKey, RenewalSettings, RequestType
 from agent.store.state import StateFile, TransactionDirectory
 from agent.worker import resuming
-from tests.unit.worker.desk import Desk
+from tests.unit.worker.desk import SECRET, Desk
 
 
 def issued_for(desk: Desk) -> list[int]:
@@ -255,6 +257,25 @@ def test_an_answer_that_is_no_good_leaves_the_credential_in_use_as_it_was(
     assert error is not None
     assert (error.text, error.remedy, error.verdict) == (outcome.text, outcome.remedy, verdict.value)
     assert desk.told[-1]["event"] == "failed"
+
+
+@pytest.mark.parametrize("fault", ["wrong-secret", "unprotected-error=badMessageCheck"])
+def test_which_secret_was_refused_is_remembered_until_another_one_is_sent_and_is_not_to_be_read(
+    desk: Desk, fault: str
+) -> None:
+    desk.ca.misbehave(fault)
+    assert desk.do().verdict is Verdict.NEEDS_SECRET
+    refused = desk.store.state.load().refused_secret
+    assert refused is not None
+    assert refused.fits(SECRET, vouching(desk.job))
+    assert not refused.fits(SECRET, vouching(replace(desk.job, authority=replace(desk.job.authority, sender="CN=ca"))))
+    assert len(refused.mark) == 4, "two octets, which many secrets have in common"
+    assert SECRET not in desk.store.state.path.read_bytes()
+    desk.ca.behave()
+    desk.ca.misbehave("html*1")
+    assert desk.do().verdict is Verdict.UNREACHABLE
+    assert desk.store.state.load().refused_secret is None
+    assert desk.do().verdict is Verdict.ISSUED
 
 
 def test_a_success_ends_the_history_of_failures(desk: Desk) -> None:
@@ -510,6 +531,17 @@ def test_a_machine_without_the_time_enrolls_and_then_leaves_the_certificate_alon
     assert desk.do().verdict is Verdict.ISSUED
     assert look(desk.job.state_directory, "ike", now=datetime(1970, 1, 1, tzinfo=UTC)).usable
     assert desk.do(secret=None).verdict is Verdict.UNCHANGED
+
+
+def test_a_clock_that_is_behind_what_is_known_for_sure_is_not_believed(desk: Desk) -> None:
+    behind = RELEASED + timedelta(days=1)
+    desk.clock = lambda: behind
+    desk.known_time = datetime.now(UTC) - timedelta(hours=1)
+    assert desk.do().verdict is Verdict.ISSUED, "the certificate begins later than the clock shows"
+    assert desk.do(secret=None).verdict is Verdict.UNCHANGED
+    desk.known_time = datetime.now(UTC) + timedelta(days=100)
+    desk.do()
+    assert desk.sent[0] == "ir", "by what is known it has expired"
 
 
 def test_an_expired_certificate_is_replaced(desk: Desk) -> None:

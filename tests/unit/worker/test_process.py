@@ -43,6 +43,8 @@ BAD_JOBS: dict[str, tuple[Callable[[Desk], bytes], str]] = {
     "another version": (lambda desk: job_of(desk, version=2), "version: should be 1"),
     "an unknown key": (lambda desk: job_of(desk, colour="red"), "colour: this key is unknown"),
     "too large": (lambda _: b" " * (MAXIMUM_JOB + 1), "is larger than"),
+    "no time": (lambda desk: job_of(desk, **{"known-time": "soon"}), "known-time: is no time"),
+    "a time of no zone": (lambda desk: job_of(desk, **{"known-time": "2026-01-01"}), "known-time: names no time zone"),
     "a closed descriptor": (
         lambda desk: job_of(desk, **{"secret-descriptor": 77}),
         "secret-descriptor: cannot be read",

@@ -1,0 +1,160 @@
+"""Whose turn it is: gives workers to those who need one, the most urgent first, and one at a time on a token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from agent.contract import Action, Job, Outcome, Verdict, vouching
+from agent.errors import PinError, SecretError
+from agent.overview import look
+from agent.store.generations import IdentityStore
+from agent.supervisor import schedule
+from agent.supervisor.jobs import deployment_work, job_for, longest_work
+from agent.supervisor.secrets import Secrets, gather
+
+if TYPE_CHECKING:
+    from agent.supervisor.clocks import Calendar
+    from agent.supervisor.configuration import Configuration
+    from agent.supervisor.kept import Kept
+    from agent.supervisor.staff import Staff
+    from agent.supervisor.telling import Teller
+
+_FIRST: Final = (False, "")
+"""More urgent than anything that the schedule says."""
+_RECORDED_HERE: Final = frozenset({Verdict.CRASHED, Verdict.TIMED_OUT})
+"""Verdicts that the worker could not write into the history itself."""
+
+
+class Office(Protocol):
+    """Who decides what is needed, and hears what came of it."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """What is looked after."""
+
+    def settle(self, kept: Kept, job: Job, outcome: Outcome, *, ours: bool) -> None:
+        """Hear how a job ended. ``ours``: the worker has not written it down itself."""
+
+    def postpone(self, kept: Kept, action: Action) -> None:
+        """Hear that the secret for a job is one that was refused."""
+
+    def fail(self, kept: Kept, error: Exception) -> None:
+        """Hear that a job cannot even be begun."""
+
+    def tell(self, name: str, action: Action, outcome: Outcome) -> None:
+        """Tell whoever asked for a job how it ended."""
+
+
+class Roster:
+    """Who needs a worker, and who has one."""
+
+    def __init__(
+        self, office: Office, identities: dict[str, Kept], calendar: Calendar, teller: Teller, staff: Staff
+    ) -> None:
+        """``identities`` are those of ``office``; ``staff`` starts workers."""
+        self._office = office
+        self._identities = identities
+        self._calendar = calendar
+        self._teller = teller
+        self._staff = staff
+        self._waiting: dict[str, tuple[tuple[bool, str], Action]] = {}
+        """Who needs a worker now, with its urgency."""
+
+    @property
+    def running(self) -> int:
+        """How many workers run."""
+        return sum(one.work is not None for one in self._identities.values())
+
+    def waits(self, name: str) -> bool:
+        """Tell whether ``name`` waits for a worker."""
+        return name in self._waiting
+
+    def at_work(self, kept: Kept) -> Action | None:
+        """Return the job that runs, or that a person ordered and that waits for a worker."""
+        if kept.work is not None:
+            return kept.work.action
+        return self._waiting[kept.name][1] if kept.ordered and kept.name in self._waiting else None
+
+    def want(self, kept: Kept, urgency: tuple[bool, str], action: Action) -> None:
+        """Have ``action`` done when it is its turn."""
+        self._waiting[kept.name] = urgency, action
+        self.fill()
+
+    def order(self, kept: Kept, action: Action, *, again: bool) -> None:
+        """Have ``action`` done next, because a person said so."""
+        kept.ordered, kept.again = True, again
+        self.want(kept, _FIRST, action)
+
+    def drop(self, kept: Kept, error: Exception) -> None:
+        """Have nothing done for it, because of ``error``; whoever ordered a job is told."""
+        _, action = self._waiting.pop(kept.name, (_FIRST, None))
+        if kept.ordered and action is not None:
+            kept.ordered = kept.again = False
+            outcome = Outcome(verdict=Verdict.FAILED, text=str(error), remedy=getattr(error, "remedy", "Report it."))
+            self._office.tell(kept.name, action, outcome)
+
+    def fill(self) -> None:
+        """Give workers to those who need one, the most urgent first."""
+        for name, (_, action) in sorted(self._waiting.items(), key=lambda one: one[1][0]):
+            if self.running >= self._office.configuration.common.daemon.workers:
+                return
+            if name not in self._waiting:
+                continue  # a worker could not be started, and its place was given on meanwhile
+            kept = self._identities[name]
+            try:
+                self._start(kept, action)
+            except Exception as error:  # noqa: BLE001 - one identity must not take the others down with it
+                self._office.fail(kept, error)
+
+    def _start(self, kept: Kept, action: Action) -> None:
+        settings = self._office.configuration.settings_of(kept.name)
+        again = kept.again if kept.ordered else not kept.usable
+        job = job_for(settings, kept.name, action, calendar=self._calendar, again=again)
+        if any(one.work is not None and one.work.tokens & job.tokens.keys() for one in self._identities.values()):
+            return  # it stays in the queue: one job at a time on a token
+        try:
+            secrets = gather(job, ask=None)
+        except SecretError as error:
+            verdict = Verdict.NEEDS_PIN if isinstance(error, PinError) else Verdict.NEEDS_SECRET
+            self._off_the_queue(kept)
+            self._office.settle(kept, job, Outcome(verdict=verdict, text=str(error), remedy=error.remedy), ours=True)
+            return
+        if not kept.ordered and _refused(kept, job, secrets):  # a person may have that tried again
+            self._off_the_queue(kept)
+            self._office.postpone(kept, action)
+            return
+        now = self._calendar.now()
+        seen = look(job.state_directory, job.name, job.identity, now=now)
+        longest = schedule.deadline(seen, now, longest_work(job.authority) + deployment_work(job.identity))
+        self._off_the_queue(kept)
+
+        def done(outcome: Outcome) -> None:
+            kept.work = None
+            if secrets.pins:
+                kept.refused_pins = _hash(secrets) if outcome.verdict is Verdict.NEEDS_PIN else None
+            self._office.settle(kept, job, outcome, ours=outcome.verdict in _RECORDED_HERE)
+            self.fill()
+
+        kept.work = self._staff.start(job, secrets, self._teller.repeat, done, deadline=longest)
+
+    def _off_the_queue(self, kept: Kept) -> None:
+        """It has its turn. What fails before that is told to whoever ordered the job (:meth:`drop`)."""
+        del self._waiting[kept.name]
+        kept.ordered = kept.again = kept.hurried = kept.woken = False
+
+
+def _refused(kept: Kept, job: Job, secrets: Secrets) -> bool:
+    """Tell whether what ``job`` would be done with was refused before.
+
+    A CA may lock a reference and a token its PIN after a few attempts. Of the one-time secret the disk knows.
+    """
+    if secrets.shared is not None:
+        refusal = IdentityStore(job.state_directory, job.name).state.load().refused_secret
+        if refusal is not None and refusal.fits(secrets.shared, vouching(job)):
+            return True
+    return bool(secrets.pins) and kept.refused_pins == _hash(secrets)
+
+
+def _hash(secrets: Secrets) -> int:
+    """Return a number that changes when the PINs do; it leads back to nothing."""
+    return hash(tuple(sorted(secrets.pins.items())))
