@@ -97,6 +97,44 @@ class Client(AbstractContextManager["Client"]):
         settings = _understood(answer).get("settings")
         return settings if isinstance(settings, dict) else None
 
+    def identities(self, *, patience: float = PATIENCE) -> list[dict[str, Any]]:
+        """Return what the daemon says of each identity, as it came; it is waited for ``patience`` seconds.
+
+        Raises:
+            NotPermitted, ControlError: as for :meth:`settings_of`.
+        """
+        self._call("List")
+        found = _understood(self._next(time.monotonic() + patience)).get("identities")
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise _nonsense()
+        return found
+
+    def subscribe(self) -> None:
+        """Ask for every event from now on, for :meth:`heard`."""
+        self._call("Subscribe", more=True)
+
+    def fileno(self) -> int:
+        """Return what to wait on for more."""
+        return self._connection.fileno()
+
+    def heard(self) -> list[Progress]:
+        """Return the events that have come, without waiting; at least one octet must be there.
+
+        Raises:
+            NotPermitted, ControlError: as for :meth:`settings_of`; that it has hung up, too.
+        """
+        octets = self._connection.recv(_READ_SIZE)
+        if not octets:
+            raise _hung_up()
+        *whole, self._rest = (self._rest + octets).split(b"\0")
+        if len(self._rest) > LONGEST_ANSWER:
+            raise _nonsense()
+        try:
+            told = (_understood(_parsed(one)).get("event") for one in whole)
+            return [structure.from_json(Progress, one) for one in told]
+        except structure.StructureError as error:
+            raise _nonsense() from error
+
     def run(
         self, name: str, action: Action, heard: Callable[[Progress], None], *, again: bool, wait: float, deadline: float
     ) -> Outcome:

@@ -88,6 +88,8 @@ class Overview:
     """A newer generation that a consumer refused, for which the present one was brought back."""
     deploy_at: str | None = None
     """When a consumer is brought the credential, or asked whether it still has it, next."""
+    running: bool = False
+    """Whether enrolld is at work on it; only enrolld knows."""
 
 
 def look(

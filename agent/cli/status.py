@@ -11,11 +11,12 @@ import click
 from agent import structure
 from agent.cli import output
 from agent.cli.choosing import chosen, json_option
+from agent.cli.sight import REMEDIES, see
 from agent.config import load
-from agent.overview import Overview, look
 
 if TYPE_CHECKING:
     from agent.cli.main import Context
+    from agent.overview import Overview
 
 _TROUBLES = frozenset({"expiring", "expired", "revoked", "on-hold"})
 """States that need somebody though no attempt failed."""
@@ -30,12 +31,13 @@ _HEADINGS = ("NAME", "STATE", "SUBJECT", "EXPIRES", "NEXT")
 def command(context: Context, name: str | None, *, as_json: bool, prometheus: bool) -> int:
     """Show the state of every identity, or of NAME in full.
 
-    It reads the state directory only: nothing is sent and nothing is changed.
+    enrolld is asked where it runs, its files are read where it does not: the CA hears nothing and nothing is changed.
     """
     settings = load(context.config)
     names = [chosen(settings, name)] if name else list(settings.identities)
     now = datetime.now(UTC)
-    seen = [look(settings.state_directory, one, settings.identities[one], now=now) for one in names]
+    sight = see(settings, names, now)
+    seen = list(sight.seen)
     if prometheus:
         from agent import metrics  # noqa: PLC0415 - seldom needed
 
@@ -46,6 +48,8 @@ def command(context: Context, name: str | None, *, as_json: bool, prometheus: bo
         output.say(details(seen[0], now))
     else:
         output.say("\n".join((overview_table(seen, now), *troubles(seen, now))))
+    if REMEDIES[sight.daemon] and not (as_json or prometheus):
+        output.note(f"warning: {sight.daemon}, and without it nobody renews: {REMEDIES[sight.daemon]}")
     return 0
 
 
@@ -135,6 +139,8 @@ def troubles(seen: list[Overview], now: datetime) -> list[str]:
 
 def _next(one: Overview, now: datetime) -> str:
     """Return what happens next, or the command that makes it happen."""
+    if one.running:
+        return "enrolld is at work on it"
     if one.state == "revoked":
         return f"enrollctl enroll {one.name}"
     if one.next_action_at is None or (not one.usable and one.open_request is None):

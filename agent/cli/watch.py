@@ -1,34 +1,27 @@
-"""``enrollctl watch``: every identity, live, from the state on disk and the journal."""
+"""``enrollctl watch``: every identity, live, from enrolld or its files, and from the journal."""
 
 from __future__ import annotations
 
-import json
-import select
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from abc import ABC, abstractmethod
 from collections import deque
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from agent import journal
-from agent.cli import output
+from agent.cli import output, sight
 from agent.cli.choosing import chosen
 from agent.cli.status import overview_table, troubles
+from agent.cli.watched_events import Events
 from agent.config import load
-from agent.control_client import listens
-from agent.overview import Overview, look
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.cli.main import Context
+    from agent.cli.sight import Sight
+    from agent.overview import Overview
     from agent.settings import Settings
 
 _KEPT: Final = 200
@@ -37,7 +30,6 @@ _BACK: Final = "\x1b[?25h\x1b[?1049l"
 _HOME: Final = "\x1b[H"
 _CLEAR_LINE: Final = "\x1b[K"
 _CLEAR_BELOW: Final = "\x1b[J"
-_JOURNAL: Final = ("journalctl", "--identifier=enrolld", "--follow", "--lines=20", "--output=json", "--no-pager")
 
 
 @click.command("watch")
@@ -54,44 +46,26 @@ def command(context: Context, name: str | None, *, interval: float) -> int:
     settings = load(context.config)
     names = [chosen(settings, name)] if name else list(settings.identities)
     picture = _Picture(settings, names) if output.styled(sys.stdout) else _Lines(settings, names)
-    with picture, _journal() as entries, suppress(KeyboardInterrupt):
+    with picture, Events(settings.runtime_directory, names) as events, suppress(KeyboardInterrupt):
         while True:
             picture.show()
-            picture.wait(interval, entries)
+            picture.events.extend(events.within(interval))
     return 0
 
 
 class _Watched(AbstractContextManager[None], ABC):
-    """What is looked at again and again; ``events`` are the last lines of the journal."""
+    """What is looked at again and again; ``events`` are the last things that happened, a line each."""
 
     def __init__(self, settings: Settings, names: list[str]) -> None:
         self._settings = settings
         self._names = names
-        self._events: deque[str] = deque(maxlen=_KEPT)
+        self.events: deque[str] = deque(maxlen=_KEPT)
 
     def __exit__(self, *_: object) -> None:
         return
 
-    def look(self) -> list[Overview]:
-        known = self._settings.identities
-        return [look(self._settings.state_directory, name, known[name]) for name in self._names]
-
-    def wait(self, seconds: float, entries: IO[bytes] | None) -> None:
-        """Sleep, but not through what happens."""
-        if entries is None:
-            time.sleep(seconds)
-            return
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and select.select([entries], [], [], left)[0]:
-            line = entries.readline()
-            if not line:
-                time.sleep(left)  # journalctl went away
-                return
-            self.hear(_event(line, self._names))
-
-    def hear(self, event: str | None) -> None:
-        if event is not None:
-            self._events.append(event)
+    def look(self, now: datetime) -> Sight:
+        return sight.see(self._settings, self._names, now)
 
     @abstractmethod
     def show(self) -> None:
@@ -111,13 +85,14 @@ class _Picture(_Watched):
     def show(self) -> None:
         rows = shutil.get_terminal_size((80, 24)).lines
         now = datetime.now(UTC)
-        seen = self.look()
-        head = f"{now:%H:%M:%S} UTC   {daemon_words(self._settings)}   (Ctrl-C ends)"
+        found = self.look(now)
+        seen = list(found.seen)
+        head = f"{now:%H:%M:%S} UTC   {sight.words(found.daemon)}   (Ctrl-C ends)"
         lines = [head, "", *overview_table(seen, now).split("\n")]
         lines += [line for text in troubles(seen, now) for line in text.split("\n")]
         room = rows - len(lines) - 2
-        if self._events and room > 0:
-            events = [line for event in self._events for line in output.folded(event, sys.stdout).split("\n")]
+        if self.events and room > 0:
+            events = [line for event in self.events for line in output.folded(event, sys.stdout).split("\n")]
             lines += ["", *events[-room:]]
         columns = output.width(sys.stdout)
         painted = "".join(f"{output.harmless(line)[:columns]}{_CLEAR_LINE}\r\n" for line in lines[: rows - 1])
@@ -133,16 +108,20 @@ class _Lines(_Watched):
         self._before: dict[str, str] = {}
 
     def __enter__(self) -> None:
-        output.say_now(f"{_clock()} {daemon_words(self._settings)}")
+        return
 
     def show(self) -> None:
-        while self._events:
-            output.say_now(output.folded(self._events.popleft(), sys.stdout))
-        for one in self.look():
-            words = _words(one)
-            if self._before.get(one.name) != words:
-                self._before[one.name] = words
-                output.say_now(output.folded(f"{_clock()} {one.name}: {words}", sys.stdout))
+        while self.events:
+            output.say_now(output.folded(self.events.popleft(), sys.stdout))
+        found = self.look(datetime.now(UTC))
+        self._tell("", sight.words(found.daemon))
+        for one in found.seen:
+            self._tell(f"{one.name}: ", _words(one))
+
+    def _tell(self, about: str, words: str) -> None:
+        if self._before.get(about) != words:
+            self._before[about] = words
+            output.say_now(output.folded(f"{datetime.now(UTC):%H:%M:%S} {about}{words}", sys.stdout))
 
 
 def _words(one: Overview) -> str:
@@ -152,45 +131,3 @@ def _words(one: Overview) -> str:
     if one.last_error:
         parts.append(f"{one.last_error}; what to do: {output.sentence(one.remedy or '-')}")
     return ", ".join(parts)
-
-
-def _clock() -> str:
-    return f"{datetime.now(UTC):%H:%M:%S}"
-
-
-def daemon_words(settings: Settings) -> str:
-    """Say whether the daemon answers; when it does not, what to do."""
-    return "enrolld runs" if listens(settings.runtime_directory) else "enrolld does not run: systemctl start enrolld"
-
-
-@contextmanager
-def _journal() -> Iterator[IO[bytes] | None]:
-    """Follow the journal where there is one."""
-    if not journal.available():
-        yield None
-        return
-    try:
-        process = subprocess.Popen(
-            _JOURNAL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0, bufsize=0
-        )
-    except OSError:
-        yield None
-        return
-    try:
-        yield process.stdout
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-def _event(line: bytes, names: list[str]) -> str | None:
-    """Return an entry of the journal as a line, if it is about one of the identities."""
-    try:
-        entry: dict[str, Any] = json.loads(line)
-        when = datetime.fromtimestamp(int(entry["__REALTIME_TIMESTAMP"]) / 1_000_000, UTC)
-    except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
-        return None
-    if entry.get("IDENTITY", names[0] if names else "") not in names:
-        return None
-    about = f"{entry['IDENTITY']}: " if "IDENTITY" in entry else ""
-    return f"{when:%H:%M:%S} {about}{entry.get('MESSAGE', '')}"

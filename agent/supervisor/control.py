@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 _SERVICE: Final = "org.varlink.service"
 _ROOT: Final = 0
-_SHOWN: Final = (
-    *("name", "state", "since", "subject", "serial", "not_before", "not_after", "usable", "open_request"),
-    *("attempts", "last_error", "remedy", "next_action", "next_action_at"),
-)
 _ERRORS: Final = Errors(
     not_understood=f"{INTERFACE}.NotUnderstood",
     too_many=f"{INTERFACE}.TooManyClients",
@@ -138,11 +134,13 @@ class Control:
 
     def _shown(self, name: str) -> dict[str, Any]:
         seen = self._keeper.look_at(name)
-        found = {field: getattr(seen, field) for field in _SHOWN}
         kept = self._keeper.identities[name]
         if kept.next_at is not None and seen.next_action is None:
-            found |= {"next_action": kept.next_action, "next_action_at": kept.next_at.isoformat(timespec="seconds")}
-        return {key: value for key, value in found.items() if value is not None} | {"running": kept.work is not None}
+            at = kept.next_at.isoformat(timespec="seconds")
+            seen = replace(seen, next_action=kept.next_action, next_action_at=at)
+        place = str(self._keeper.configuration.settings_of(name).state_directory)
+        found = structure.to_json(replace(seen, running=kept.work is not None)) | {"state-directory": place}
+        return _in_varlink(found)
 
     # --- acting -------------------------------------------------------------------------------------------------------
 
@@ -197,6 +195,14 @@ class Control:
                 stayed.append(one)
         if stayed:
             self._following[name] = stayed
+
+
+def _in_varlink(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of ours with the names that Varlink allows: underscores, not hyphens."""
+    return {
+        key.replace("-", "_"): [_in_varlink(one) for one in value] if isinstance(value, list) else value
+        for key, value in document.items()
+    }
 
 
 def may_read(peer: Peer) -> bool:

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
 
 from agent import config
-from agent.cli import provisioning, watch
+from agent.cli import provisioning, watched_events
 from agent.cmp import (
     algorithms,
     certificates,
@@ -429,11 +429,11 @@ def _deployments() -> list[bytes]:
 
 
 def _journal(octets: bytes) -> None:
-    watch._event(octets, ["ike"])
+    watched_events.of_entry(octets, ["ike"])
 
 
 def _entries() -> list[bytes]:
-    entry = {"__REALTIME_TIMESTAMP": "1772366400000000", "IDENTITY": "ike", "MESSAGE": "sending ir"}
+    entry = {"__REALTIME_TIMESTAMP": "1772366400000000", "IDENTITY": "ike", "MESSAGE": "ike: sending ir"}
     return [json.dumps(entry).encode()]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli.retry import next_action
-from agent.cli.watch import _event
+from agent.cli.watched_events import of_entry
 from agent.contract import Action
 from agent.overview import Overview
 from tests.screen import PLAIN, screen
@@ -66,11 +66,12 @@ def test_a_pipe_gets_lines_too(station: Station) -> None:
 
 
 def test_an_entry_of_the_journal_is_a_line_if_it_is_about_us() -> None:
-    entry = b'{"__REALTIME_TIMESTAMP": "1764158400000000", "IDENTITY": "ike", "MESSAGE": "sending ir"}'
-    assert _event(entry, ["ike"]) == "12:00:00 ike: sending ir"
-    assert _event(entry, ["other"]) is None
-    assert _event(b"rubbish", ["ike"]) is None
-    assert _event(b'{"MESSAGE": 1}', ["ike"]) is None
+    """It begins with the name already."""
+    entry = b'{"__REALTIME_TIMESTAMP": "1764158400000000", "IDENTITY": "ike", "MESSAGE": "ike: sending ir"}'
+    assert of_entry(entry, ["ike"]) == "12:00:00 ike: sending ir"
+    assert of_entry(entry, ["other"]) is None
+    assert of_entry(b"rubbish", ["ike"]) is None
+    assert of_entry(b'{"MESSAGE": 1}', ["ike"]) is None
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from varlink.scanner import Interface
 from agent.contract import Outcome, Progress
 from agent.control_client import INTERFACE
 from agent.labca import LabCa, LabCaSettings, running
-from agent.overview import look
+from agent.overview import Consumer, Overview, look
 from agent.supervisor import control
 from agent.supervisor.clocks import Calendar
 from agent.supervisor.control import Control
@@ -84,8 +84,9 @@ def test_the_interface_file_has_the_methods_parameters_errors_and_types_of_the_p
         ours.close()
         loop.close()
     members = interface(INTERFACE).members
-    types = {name: set(members[name].type.fields) for name in ("Identity", "Outcome", "Event")}
-    assert types["Identity"] == {*control._SHOWN, "running"}
+    types = {name: set(members[name].type.fields) for name in ("Identity", "Consumer", "Outcome", "Event")}
+    assert types["Identity"] == {one.name for one in fields(Overview)} | {"state_directory"}
+    assert types["Consumer"] == {one.name for one in fields(Consumer)}
     assert types["Outcome"] == {one.name for one in fields(Outcome)}
     assert types["Event"] == {one.name for one in fields(Progress)}
     raised = set(re.findall(r'\{INTERFACE\}\.([A-Z]\w+)"', Path(control.__file__).read_text()))
