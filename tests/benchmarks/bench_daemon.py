@@ -31,6 +31,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Final
 from unittest import mock
 
@@ -129,10 +130,21 @@ def enrolld(config: Path) -> Iterator[Started]:
             try:
                 while b"READY=1" not in heard.recv(65_536):
                     pass
-                yield Started(process.pid, time.monotonic() - began, cpu(process.pid))
+                started = Started(process.pid, time.monotonic() - began, cpu(process.pid))
+                Thread(target=_listen, args=(heard,)).start()
+                yield started
             finally:
                 process.terminate()
+                process.wait()
+                heard.shutdown(socket.SHUT_RD)
     address.unlink()
+
+
+def _listen(heard: socket.socket) -> None:
+    """Take what is said, as systemd does: who sends waits where nobody reads."""
+    heard.settimeout(None)
+    while heard.recv(65_536):
+        pass
 
 
 def start_again_and_again(config: Path, times: int) -> tuple[list[Started], list[float], Memory]:

@@ -17,7 +17,8 @@ from typing import Final
 
 PROGRAM: Final = Path("/usr/sbin/certmonger")
 _ROOT: Final = Path(__file__).parents[2]
-_KEY: Final = ("-G", "EC", "-g", "256")
+EC_P256: Final = ("-G", "EC", "-g", "256")
+RSA_2048: Final = ("-G", "RSA", "-g", "2048")
 _PATIENCE: Final = 300.0
 """Seconds until it answers: with a thousand requests its start takes minutes, most of them writing."""
 
@@ -83,12 +84,12 @@ class Certmonger:
         """Have requests to the CA ``name`` answered by ``script``."""
         self.getcert("add-ca", "-c", name, "-e", str(script))
 
-    def request(self, name: str, authority: str, *, wait: bool = False) -> Path:
-        """Ask ``authority`` for a certificate for a fresh key; return where it will be."""
-        key, certificate = (self._certificates / f"{name}.{end}" for end in ("key", "pem"))
-        files = ("-k", str(key), "-f", str(certificate))
+    def request(self, name: str, authority: str, *, key: tuple[str, ...] = EC_P256, wait: bool = False) -> Path:
+        """Ask ``authority`` for a certificate for a fresh ``key``; return where it will be."""
+        secret, certificate = (self._certificates / f"{name}.{end}" for end in ("key", "pem"))
+        files = ("-k", str(secret), "-f", str(certificate))
         self.getcert(
-            "request", "-c", authority, "-I", name, "-N", f"CN={name}", *files, *_KEY, *(["-w"] if wait else [])
+            "request", "-c", authority, "-I", name, "-N", f"CN={name}", *files, *key, *(["-w"] if wait else [])
         )
         return certificate
 

@@ -5,11 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.authority import Authority, served
+from tests.benchmarks.bench_many_identities import helper, until_all
 from tests.benchmarks.certmonger import copied
-from tests.benchmarks.processes import Memory, cpu, memory, parse_smaps, parse_switches, switches, until_quiet
+from tests.benchmarks.processes import (
+    Memory,
+    cpu,
+    memory,
+    parse_family_cpu,
+    parse_smaps,
+    parse_switches,
+    switches,
+    until_quiet,
+)
 from tests.benchmarks.tables import table, verdict
 
 SMAPS = """\
@@ -103,3 +115,35 @@ def test_a_copied_request_has_files_of_its_own() -> None:
     assert copied(request, "copy-7") == (
         "id=copy-7\nkey_storage_location=/x/copy-7.key\ncert_storage_location=/x/copy-7.pem\nca_name=local\n"
     )
+
+
+def test_the_cpu_of_a_family_is_its_own_and_that_of_its_ended_children_whatever_its_name() -> None:
+    stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 100 200 3 4 50 25 300 125 20 0 1 0 99"
+    assert parse_family_cpu(stat, 100) == pytest.approx(5.0)
+
+
+def test_only_what_follows_the_introduction_is_a_message_served() -> None:
+    introduction = (
+        "listening on http://127.0.0.1:1/x\n\nevery message served is one line from here on; end with Ctrl-C\n"
+    )
+    assert served(introduction) == 0
+    assert served(f"{introduction}ir: accepted\ncertConf: accepted\n") == 2
+    assert served("listening on http://127.0.0.1:1/x\n") == 0
+
+
+def test_the_helper_asks_the_ca_it_is_written_for_and_has_no_word_left_to_fill_in(tmp_path: Path) -> None:
+    script = helper(Authority(tmp_path, "127.0.0.1:8829", ".well-known/cmp"))
+    assert "-server 127.0.0.1:8829 -path /.well-known/cmp -ref site -secret pass:" in script
+    assert not {"HOST", "PATH", "REFERENCE", "SECRET"} & set(script.replace(":", " ").split())
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+    unsupported = subprocess.run(
+        ["sh", "-s"], input=script, text=True, env={"CERTMONGER_OPERATION": "POLL"}, check=False
+    )
+    assert unsupported.returncode == 6
+
+
+def test_files_that_do_not_come_are_named(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    until_all([tmp_path / "there"], seconds=0.0)
+    with pytest.raises(TimeoutError, match=r"1 certificates were not there after 0 s: .*missing"):
+        until_all([tmp_path / "there", tmp_path / "missing"], seconds=0.0)
