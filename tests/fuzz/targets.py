@@ -341,6 +341,13 @@ def _folder() -> Path:
 _kept: list[TemporaryDirectory[str]] = []
 
 
+def tidy_up() -> None:
+    """Take the folder away in which targets have kept files: not every process ends as Python would like it to."""
+    _folder.cache_clear()
+    while _kept:
+        _kept.pop().cleanup()
+
+
 def _configuration(octets: bytes) -> None:
     file = _folder() / "enrolld.yaml"
     file.write_bytes(octets)

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,17 @@ import pytest
 from tests.fuzz import watch
 from tests.fuzz.__main__ import NOTHING
 from tests.fuzz.mutation import der_mutator
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.targets import TARGETS, Target, tidy_up
 
 INPUTS = 300
 """So many and not so many seconds: a busy machine tries no less."""
 REGRESSIONS = Path(__file__).parent / "regressions"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaves_nothing() -> Iterator[None]:
+    yield
+    tidy_up()
 
 
 @pytest.fixture(scope="module")
