@@ -11,9 +11,12 @@ from typing import Final
 
 _USED: Final = 0.61
 """The share of its life after which a certificate is renewed at the earliest (``agent.policy.renewal``)."""
-_AVAILABLE: Final = 0.5
+AVAILABLE: Final = 0.5
 """The share of what a machine can do that renewals may need; the rest is for what is killed and done again."""
 _FEWEST: Final = 4
+TOLD_WITHIN: Final = 10.0
+"""Seconds after its end within which a daemon, which may have just been killed, must have said that a certificate
+has expired."""
 _MEMORY: Final = 1024
 """KiB by which the median may move: a worker's answer that is being read, a list that grew by one step."""
 _DESCRIPTORS: Final = 4
@@ -43,7 +46,7 @@ class Plan:
 
     def fitted(self, rate: float) -> Plan:
         """Return the plan with as many identities as a machine bears that gets ``rate`` certificates a second."""
-        bearable = int(self.identities * _AVAILABLE * rate / self.pace)
+        bearable = int(self.identities * AVAILABLE * rate / self.pace)
         return replace(self, identities=min(self.identities, max(bearable, _FEWEST)))
 
 

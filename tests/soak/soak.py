@@ -16,7 +16,7 @@ from typing import Final
 from agent.cmp.certificates import load
 from agent.labca.records import CertificateStatus
 from tests.faults.proxy import Exchange
-from tests.soak.plan import Plan, Report
+from tests.soak.plan import TOLD_WITHIN, Plan, Report
 from tests.soak.site import Site
 from tests.station import until
 from tests.unit.net.peers import http_answer
@@ -28,9 +28,6 @@ _LONG: Final = timedelta(days=1)
 """A life that no soak sees the end of."""
 _CALIBRATION: Final = 10
 """Identities whose first certificates show what a machine can do."""
-_TOLD_WITHIN: Final = 10.0
-"""Seconds after its end within which a daemon, which may have just been killed, must have said that a certificate
-has expired."""
 _SERIAL: Final = re.compile(r"\bserial ([0-9a-f]+)")
 _EXPIRED: Final = re.compile(r"^enrolld: (\S+): the certificate expired on ", re.MULTILINE)
 
@@ -180,7 +177,7 @@ class Soak:
                 self._report.gaps += 1
             began = self._lacking.setdefault(name, now)
             self._report.longest_gap = max(self._report.longest_gap, now - began + _SAMPLE)
-            if now - began > _TOLD_WITHIN and name not in self._expiries():
+            if now - began > TOLD_WITHIN and name not in self._expiries():
                 self._report.unnoticed.append(name)
         self._measure()
 
