@@ -37,10 +37,8 @@ format: setup-test ## Put the code into its form
 fuzz: setup-test ## Fuzz everything that reads octets, TIME=60 seconds each; ARGS="message http" picks some
 	@$(BIN)/python -m tests.fuzz --seconds=$(TIME) $(ARGS)
 
-bench: setup-test ## Run the benchmarks
-	@set -- tests/benchmarks/bench_*.py; \
-	if [ ! -e "$$1" ]; then echo "There are no benchmarks yet."; exit 0; fi; \
-	for script; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+bench: setup-test ## Run the benchmarks; ARGS="enrollment cli" picks some, --write puts them into docs/performance.md
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 simulation: setup-test ## Let 100,000 agents live three years; writes docs/fleet.md and its picture
 	@$(BIN)/python -m pip --disable-pip-version-check -qq install --constraint .ci/constraints.txt --editable '.[dev,plots]'
