@@ -104,25 +104,6 @@ class Time(univ.Choice):
     componentType = _fields(("utcTime", RawUtcTime()), ("generalTime", RawTime()))  # noqa: N815
 
 
-class PKIHeader(univ.Sequence):
-    """RFC 9810 5.1.1; ``freeText`` is a list of UTF8String, ``generalInfo`` one of InfoTypeAndValue."""
-
-    componentType = _fields(  # noqa: N815
-        ("pvno", univ.Integer()),
-        ("sender", GeneralName()),
-        ("recipient", GeneralName()),
-        _optional("messageTime", _explicit(0, RawTime())),
-        _optional("protectionAlg", _explicit(1, Raw())),
-        _optional("senderKID", _explicit(2, univ.OctetString())),
-        _optional("recipKID", _explicit(3, univ.OctetString())),
-        _optional("transactionID", _explicit(4, univ.OctetString())),
-        _optional("senderNonce", _explicit(5, univ.OctetString())),
-        _optional("recipNonce", _explicit(6, univ.OctetString())),
-        _optional("freeText", _explicit(7, Raw())),
-        _optional("generalInfo", _explicit(8, Raw())),
-    )
-
-
 class PKIStatusInfo(univ.Sequence):
     """RFC 9810 5.2.3; ``statusString`` is a list of UTF8String."""
 

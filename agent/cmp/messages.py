@@ -7,23 +7,45 @@ Names, keys, certificates, algorithm identifiers and extensions are complete DER
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from agent.cmp import asn1, der
-from agent.cmp.failures import clean_text
+from agent.cmp.header import (
+    NULL_DN,
+    PVNO_2,
+    PVNO_3,
+    Header,
+    InfoTypeAndValue,
+    generalized_time,
+    moment,
+    read_header,
+    read_infos,
+    write_header,
+    write_infos,
+)
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from agent.cmp.bodies import Body
 
-NULL_DN: Final = bytes.fromhex("a4023000")
-"""GeneralName directoryName with an empty Name: "unknown" in a header (RFC 9810 appendix C.1)."""
-
-PVNO_2, PVNO_3 = 2, 3
+__all__ = [
+    "NULL_DN",
+    "PVNO_2",
+    "PVNO_3",
+    "BodyType",
+    "Header",
+    "Info",
+    "InfoTypeAndValue",
+    "Message",
+    "build",
+    "generalized_time",
+    "moment",
+    "parse",
+    "read_infos",
+    "write_infos",
+]
 
 
 class BodyType(IntEnum):
@@ -80,36 +102,6 @@ class Info(StrEnum):
     CRLS = "1.3.6.1.5.5.7.4.23"
 
 
-@frozen
-class InfoTypeAndValue:
-    """``type`` is a dotted OID, ``value`` the DER of its value or None."""
-
-    type: str
-    value: bytes | None = None
-
-
-@frozen(kw_only=True)
-class Header:
-    """PKIHeader (RFC 9810 5.1.1). ``sender`` and ``recipient`` are the DER of a GeneralName."""
-
-    pvno: int = PVNO_2
-    sender: bytes = NULL_DN
-    recipient: bytes = NULL_DN
-    message_time: datetime | None = None
-    protection_alg: bytes | None = None
-    sender_kid: bytes | None = None
-    recip_kid: bytes | None = None
-    transaction_id: bytes | None = None
-    sender_nonce: bytes | None = None
-    recip_nonce: bytes | None = None
-    free_text: tuple[str, ...] = ()
-    general_info: tuple[InfoTypeAndValue, ...] = ()
-
-    def info(self, kind: str) -> InfoTypeAndValue | None:
-        """Return the first generalInfo entry of ``kind``."""
-        return next((entry for entry in self.general_info if entry.type == kind), None)
-
-
 @frozen(kw_only=True)
 class Message:
     """A received PKIMessage: header read, body still octets.
@@ -152,7 +144,7 @@ def parse(octets: bytes, limits: der.Limits = der.LIMITS) -> Message:
         raise der.malformed(f"its body (tag {body.tag:#04x}) is none of a PKIMessage")
     protection, extra_certs = _read_trailer(octets, rest)
     return Message(
-        header=_read_header(octets[header.start : header.end]),
+        header=read_header(octets[header.start : header.end]),
         type=BodyType(number),
         body_octets=octets[body.contents : body.end],
         protected_part=der.wrap(der.SEQUENCE, octets[header.start : header.end], octets[body.start : body.end]),
@@ -175,7 +167,7 @@ def build(
     from agent.cmp import codec  # noqa: PLC0415 - the codec is built on this module
 
     number, contents = codec.encode(body)
-    covered = (_write_header(header), der.wrap(_CONTEXT | number, contents))
+    covered = (write_header(header), der.wrap(_CONTEXT | number, contents))
     trailer = b""
     if protect is not None:
         bits = der.wrap(der.BIT_STRING, b"\x00", protect(der.wrap(der.SEQUENCE, *covered)))
@@ -190,47 +182,6 @@ _CONTEXT: Final = 0xA0
 
 MAXIMUM_CERTIFICATES: Final = 32
 """More certificates in one list than this are refused: path building must stay bounded."""
-
-
-def moment(value: Any) -> datetime:
-    """Return a GeneralizedTime (text or schema object) as an aware datetime; beyond microseconds it is cut.
-
-    Raises:
-        MalformedMessage: when it is no such time.
-    """
-    written = str(value)
-    found = _GENERALIZED_TIME.fullmatch(written)
-    if found is None:
-        raise der.malformed(f"{clean_text(written, 40)!r} is not a time")
-    whole, fraction = found.groups(default="")
-    try:
-        seconds = datetime.strptime(whole, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError as error:
-        raise der.malformed(f"{written[:20]!r} is not a time") from error
-    return seconds.replace(microsecond=int(fraction[:6].ljust(6, "0")))
-
-
-_GENERALIZED_TIME: Final = re.compile(r"(\d{14})(?:\.(\d+))?Z", re.ASCII)
-
-
-def generalized_time(when: datetime) -> str:
-    """Return the aware ``when`` in the form of RFC 5280 4.1.2.5.2: UTC, whole seconds."""
-    utc = when.astimezone(UTC)
-    return f"{utc.year:04}{utc:%m%d%H%M%S}Z"  # %Y has no leading zeros everywhere
-
-
-def read_infos(octets: bytes | None) -> tuple[InfoTypeAndValue, ...]:
-    """Return a list of InfoTypeAndValue (DER, or None when it is absent) as dataclasses.
-
-    Raises:
-        MalformedMessage: when it is none.
-    """
-    return tuple(InfoTypeAndValue(*asn1.read_typed(one)) for one in asn1.items(octets))
-
-
-def write_infos(infos: tuple[InfoTypeAndValue, ...]) -> bytes:
-    """Return the entries of a list of InfoTypeAndValue, without the SEQUENCE around them."""
-    return b"".join(asn1.write_typed(one.type, one.value) for one in infos)
 
 
 def _read_trailer(octets: bytes, rest: list[der.Element]) -> tuple[bytes | None, tuple[bytes, ...]]:
@@ -249,45 +200,3 @@ def _read_trailer(octets: bytes, rest: list[der.Element]) -> tuple[bytes | None,
         else:
             raise der.malformed(f"an unexpected part with tag {part.tag:#04x} follows its body")
     return protection, extra_certs
-
-
-_OCTET_FIELDS: Final = (
-    ("senderKID", "sender_kid"),
-    ("recipKID", "recip_kid"),
-    ("transactionID", "transaction_id"),
-    ("senderNonce", "sender_nonce"),
-    ("recipNonce", "recip_nonce"),
-)
-
-
-def _read_header(octets: bytes) -> Header:
-    value = asn1.decode(octets, asn1.PKIHeader())
-    return Header(
-        pvno=asn1.number(value["pvno"]),
-        sender=asn1.encode(value["sender"]),
-        recipient=asn1.encode(value["recipient"]),
-        message_time=moment(value["messageTime"]) if value["messageTime"].isValue else None,
-        protection_alg=asn1.whole(value["protectionAlg"]),
-        free_text=asn1.texts(asn1.whole(value["freeText"])),
-        general_info=read_infos(asn1.whole(value["generalInfo"])),
-        **{ours: bytes(value[theirs]) if value[theirs].isValue else None for theirs, ours in _OCTET_FIELDS},
-    )
-
-
-def _write_header(header: Header) -> bytes:
-    value = asn1.PKIHeader()
-    value["pvno"] = header.pvno
-    value["sender"] = asn1.decode(header.sender, asn1.GeneralName())
-    value["recipient"] = asn1.decode(header.recipient, asn1.GeneralName())
-    if header.message_time is not None:
-        value["messageTime"] = generalized_time(header.message_time)
-    if header.protection_alg is not None:
-        value["protectionAlg"] = der.unwrap(header.protection_alg)
-    for theirs, ours in _OCTET_FIELDS:
-        if (octets := getattr(header, ours)) is not None:
-            value[theirs] = octets
-    if header.free_text:
-        value["freeText"] = b"".join(map(asn1.utf8_string, header.free_text))
-    if header.general_info:
-        value["generalInfo"] = write_infos(header.general_info)
-    return asn1.encode(value)
