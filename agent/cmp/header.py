@@ -103,7 +103,10 @@ class _Field(NamedTuple):
 
 def _octets(number: int, name: str) -> _Field:
     return _Field(
-        number, name, lambda value: der.unwrap(value, _OCTET_STRING), lambda octets: der.wrap(_OCTET_STRING, octets)
+        number,
+        name,
+        lambda value: der.unwrap(value, der.OCTET_STRING),
+        lambda octets: der.wrap(der.OCTET_STRING, octets),
     )
 
 
@@ -113,7 +116,6 @@ def _read_algorithm(value: bytes) -> bytes:
 
 
 _CONTEXT: Final = 0xA0
-_OCTET_STRING: Final = 0x04
 _TIME_TAG: Final = 0x18
 _DIRECTORY_NAME: Final = 0xA4
 _GENERAL_NAMES: Final = frozenset({0xA0, 0x81, 0x82, 0xA3, _DIRECTORY_NAME, 0xA5, 0x86, 0x87, 0x88})

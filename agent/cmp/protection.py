@@ -227,12 +227,10 @@ def _mac_identifier(parameters: MacParameters) -> bytes:
 
 
 def _write_pbm(parameters: MacParameters, mac: bytes) -> bytes:
-    value = asn1.PBMParameter()
-    value["salt"] = parameters.salt
-    value["owf"] = der.unwrap(algorithms.build_algorithm(algorithms.HASHES[parameters.one_way_function].oid))
-    value["iterationCount"] = parameters.iterations
-    value["mac"] = der.unwrap(mac)
-    return algorithms.build_algorithm(PASSWORD_BASED_MAC, asn1.encode(value))
+    owf = algorithms.build_algorithm(algorithms.HASHES[parameters.one_way_function].oid)
+    salt = der.wrap(der.OCTET_STRING, parameters.salt)
+    iterations = der.wrap(der.INTEGER, der.integer_contents(parameters.iterations))
+    return algorithms.build_algorithm(PASSWORD_BASED_MAC, der.wrap(der.SEQUENCE, salt, owf, iterations, mac))
 
 
 def _write_pbmac1(parameters: MacParameters, mac: bytes) -> bytes:
@@ -250,12 +248,16 @@ def _write_pbmac1(parameters: MacParameters, mac: bytes) -> bytes:
 
 
 def _expect_pbm(parameters: bytes, secret: bytes, data: bytes, rules: ProtectionRules) -> Iterator[bytes]:
-    value = asn1.decode(parameters, asn1.PBMParameter())
-    owf = algorithms.hash_algorithm(asn1.required(value["owf"]))
-    mac = algorithms.mac_algorithm(asn1.required(value["mac"]))
+    """Read PBMParameter (RFC 4211 4.4) straight from DER: every message has one, and pyasn1 takes its time."""
+    der.unwrap(parameters)
+    parts = der.values(parameters)
+    if len(parts) != 4:  # noqa: PLR2004 - salt, owf, iterationCount, mac
+        raise der.malformed("it does not fit PBMParameter")
+    salt = der.unwrap(parts[0], der.OCTET_STRING)
+    iterations = asn1.number(der.integer(der.unwrap(parts[2], der.INTEGER)))
+    owf, mac = algorithms.hash_algorithm(parts[1]), algorithms.mac_algorithm(parts[3])
     if owf.name not in _ONE_WAY_FUNCTIONS or (owf.legacy and not rules.legacy):
         raise algorithms.unsupported(f"PasswordBasedMac with {owf.name}")
-    salt, iterations = bytes(value["salt"]), asn1.number(value["iterationCount"])
     _check_mac(mac, rules)
     _check_cost(salt, iterations, rules)
     yield hmac.digest(derive_pbm_key(secret, salt, owf.name, iterations), data, mac.hash)

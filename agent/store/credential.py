@@ -26,6 +26,8 @@ from agent.frozen import frozen
 from agent.store import atomic, documents, pem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from agent.store.documents import JSON
 
 CERTIFICATE: Final = "certificate.pem"
@@ -146,12 +148,13 @@ class Generation:
 
     def check(self) -> None:
         """Read every file and compare it with what was written; raise :class:`agent.errors.StateCorrupt` if not."""
-        names = set(self._digests())
+        digests = self._digests()
+        names = set(digests)
         keys = names & {PRIVATE_KEY, KEY_REFERENCE}
         if names - keys != {CERTIFICATE, CHAIN, TRUST_ANCHORS} or len(keys) != 1:
             self._refuse(f"{self.path / DOCUMENT} does not list the files of a credential")
         for name in sorted(names):
-            self._read(name)
+            self._matching(name, digests)
 
     def marked(self, key: str, value: JSON) -> bytes:
         """Give what ``credential.json`` holds when the mark ``key`` is set to ``value``; nothing is written here."""
@@ -165,8 +168,12 @@ class Generation:
             self._refuse(f"{self.path / name}: {error}", error)
 
     def _read(self, name: str) -> bytes:
+        return self._matching(name, self._digests())
+
+    def _matching(self, name: str, digests: Mapping[str, JSON]) -> bytes:
+        """Return what is in the file ``name``; it must be what was written."""
         data = self._present(name)
-        if sha256_hex(data) != self._digests().get(name):
+        if sha256_hex(data) != digests.get(name):
             self._refuse(f"{self.path / name} is {'not what was written' if data else 'empty'}")
         return data
 

@@ -61,6 +61,7 @@ class IdentityStore:
         self._generations = self.directory / "generations"
         self._current = self.directory / "current"
         self._locked = False
+        self._transaction = TransactionDirectory(self.directory)
 
     @property
     def state(self) -> StateFile:
@@ -70,7 +71,7 @@ class IdentityStore:
     @property
     def transaction(self) -> TransactionDirectory:
         """The open transaction, if there is one; it is written under the lock."""
-        return TransactionDirectory(self.directory)
+        return self._transaction
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -86,7 +87,8 @@ class IdentityStore:
             atomic.make_directory(self._generations)
             for directory in (self.directory, self._generations, *(entry.path for entry in self.generations)):
                 atomic.sweep(directory)
-            self.transaction.sweep()
+            self._transaction = TransactionDirectory(self.directory)  # another process may have had it meanwhile
+            self._transaction.sweep()
             self._locked = True
             try:
                 yield

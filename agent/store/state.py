@@ -115,6 +115,7 @@ class TransactionDirectory:
     def __init__(self, directory: Path) -> None:
         """Keep the directory of the identity; it is not touched yet."""
         self.path = directory / "transaction"
+        self._prepared = False
 
     @property
     def key_path(self) -> Path:
@@ -138,7 +139,9 @@ class TransactionDirectory:
 
     def prepare(self) -> None:
         """Make the directory, durably, so that a key can be made in it. Raise :class:`agent.errors.StateError`."""
-        atomic.make_directory(self.path)
+        if not self._prepared:
+            atomic.make_directory(self.path)
+            self._prepared = True
 
     def write_key_reference(self, reference: str) -> None:
         """Remember a key that is elsewhere, durably. Raise :class:`ValueError` when it is no URI on one line."""
@@ -150,7 +153,7 @@ class TransactionDirectory:
         """Replace the snapshot (a JSON object), durably, before the message it belongs to is sent."""
         document: dict[str, JSON] = {"sha256": _digest(snapshot), "snapshot": dict(snapshot)}
         self.prepare()
-        atomic.write_file(self.path / SNAPSHOT, documents.encode(document))
+        atomic.write_file(self.path / SNAPSHOT, documents.encode(document, indent=None))
 
     def load_snapshot(self) -> dict[str, JSON] | None:
         """Read the snapshot; None when no transaction is open.
@@ -169,6 +172,7 @@ class TransactionDirectory:
 
     def clear(self) -> None:
         """Close the transaction: key, reference and snapshot go together, durably; without one nothing happens."""
+        self._prepared = False
         atomic.remove_tree(self.path)
 
     def sweep(self) -> None:
