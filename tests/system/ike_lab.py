@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -253,36 +253,81 @@ class IkeLab:
         return done.returncode == 0
 
 
+ENB_OUTER, SEG_OUTER = "10.45.0.1", "10.45.0.2"
+ENB_INNER, SEG_INNER = "10.46.1.1", "10.46.2.1"
+
+
+def enb_connection(name: str) -> str:
+    """What swanctl reads at the eNodeB."""
+    return _CONNECTION.format(
+        name=name, local=ENB_OUTER, remote_addrs=f"remote_addrs = {SEG_OUTER}", own="enb1.ran.example",
+        other="seg1.core.example", inner=ENB_INNER, other_inner=SEG_INNER,
+    )  # fmt: skip
+
+
+def _gateway(directory: Path) -> Side:
+    seg = Side(directory, f"seg-{os.urandom(3).hex()}", "enbs", SEG_INNER)
+    seg.write(_CONNECTION.format(
+        name="enbs", local=SEG_OUTER, remote_addrs="", own="seg1.core.example", other="*.ran.example",
+        inner=SEG_INNER, other_inner=ENB_INNER,
+    ))  # fmt: skip
+    return seg
+
+
+def _addresses(inside: Sequence[str], link: str, outer: str, inner: str) -> None:
+    """Give one end its addresses; ``inside`` is the command that goes there."""
+    for arguments in (
+        ("addr", "add", f"{outer}/24", "dev", link),
+        ("addr", "add", f"{inner}/32", "dev", "lo"),
+        ("link", "set", "lo", "up"),
+        ("link", "set", link, "up"),
+    ):
+        subprocess.run([*inside, "ip", *arguments], check=True, timeout=20)
+
+
 @contextmanager
 def ike_lab(
     directory: Path, *, environment: dict[str, str] | None = None, make_before_break: bool = True, extra: str = ""
 ) -> Iterator[IkeLab]:
     """Make both namespaces, start both daemons; take everything away at the end."""
-    mark = os.urandom(3).hex()
     with ExitStack() as stack:
-        enb = Side(directory / "enb", f"enb-{mark}", "gw", "10.46.1.1", environment or {}, make_before_break, extra)
-        enb.write(_CONNECTION.format(
-            name="gw", local="10.45.0.1", remote_addrs="remote_addrs = 10.45.0.2", own="enb1.ran.example",
-            other="seg1.core.example", inner="10.46.1.1", other_inner="10.46.2.1",
-        ))  # fmt: skip
-        seg = Side(directory / "seg", f"seg-{mark}", "enbs", "10.46.2.1")
-        seg.write(_CONNECTION.format(
-            name="enbs", local="10.45.0.2", remote_addrs="", own="seg1.core.example", other="*.ran.example",
-            inner="10.46.2.1", other_inner="10.46.1.1",
-        ))  # fmt: skip
+        enb = Side(
+            directory / "enb",
+            f"enb-{os.urandom(3).hex()}",
+            "gw",
+            ENB_INNER,
+            environment or {},
+            make_before_break,
+            extra,
+        )
+        enb.write(enb_connection("gw"))
+        seg = _gateway(directory / "seg")
         for side in (enb, seg):
             _ip("netns", "add", side.namespace)
             stack.callback(_ip, "netns", "del", side.namespace)
         _ip("link", "add", "veth-e", "netns", enb.namespace, "type", "veth", "peer", "name", "veth-s", "netns",
             seg.namespace)  # fmt: skip
-        for side, link, outer in ((enb, "veth-e", "10.45.0.1"), (seg, "veth-s", "10.45.0.2")):
-            _ip("-n", side.namespace, "addr", "add", f"{outer}/24", "dev", link)
-            _ip("-n", side.namespace, "addr", "add", f"{side.inner}/32", "dev", "lo")
-            for one in ("lo", link):
-                _ip("-n", side.namespace, "link", "set", one, "up")
+        for side, link, outer in ((enb, "veth-e", ENB_OUTER), (seg, "veth-s", SEG_OUTER)):
+            _addresses(("ip", "netns", "exec", side.namespace), link, outer, side.inner)
             stack.callback(side.stop)
             side.start()
         yield IkeLab(enb, seg)
+
+
+@contextmanager
+def gateway_beside(directory: Path, leader: int) -> Iterator[Side]:
+    """Make a gateway in a namespace of its own, and a link to it from that of process ``leader``, the eNodeB."""
+    with ExitStack() as stack:
+        seg = _gateway(directory)
+        _ip("netns", "add", seg.namespace)
+        stack.callback(_ip, "netns", "del", seg.namespace)
+        _ip("link", "add", "veth-e", "netns", str(leader), "type", "veth", "peer", "name", "veth-s", "netns",
+            seg.namespace)  # fmt: skip
+        _addresses(("nsenter", f"--target={leader}", "--net"), "veth-e", ENB_OUTER, ENB_INNER)
+        _addresses(("ip", "netns", "exec", seg.namespace), "veth-s", SEG_OUTER, SEG_INNER)
+        stack.callback(seg.stop)
+        seg.start()
+        yield seg
 
 
 def _ip(*arguments: str) -> None:
