@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,10 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+# A shell leaves SIGINT ignored to what it starts in the background, and then Ctrl-C means nothing to commands under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 IN_CI = os.environ.get("CI") == "true"
 
