@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-# A shell leaves SIGINT ignored to what it starts in the background, and then Ctrl-C means nothing to commands under test.
+# What a shell starts in the background ignores SIGINT, and then Ctrl-C means nothing to the commands under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -147,7 +147,8 @@ class AuthoritySettings:
     """A CA or RA that speaks CMP: where it is, whom to trust, and how to talk to it."""
 
     urls: tuple[str, ...] = setting(
-        "addresses, tried in order",
+        "addresses of one CA, tried in order until one takes the request: the one inside the tunnel first, one outside "
+        "it for when there is no valid certificate",
         example=["http://ra1.operator.example/.well-known/cmp", "http://ra2.operator.example/.well-known/cmp"],
         format=Format.URL,
         bounds=(1, 32),

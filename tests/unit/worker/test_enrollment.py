@@ -670,3 +670,28 @@ def test_several_addresses_are_tried_from_another_one_after_a_failure(desk: Desk
     desk.configure(urls=(other, good))
     assert desk.do().verdict is Verdict.UNREACHABLE
     assert desk.do().verdict is Verdict.ISSUED
+
+
+def asked_at(desk: Desk) -> object:
+    """Return the address that took the open request."""
+    snapshot = desk.store.transaction.load_snapshot()
+    assert snapshot is not None
+    return snapshot["url"]
+
+
+def test_an_expired_certificate_comes_back_outside_the_tunnel_and_is_renewed_inside_again(slow_desk: Desk) -> None:
+    outside = slow_desk.ca.url
+    inside = outside.replace("127.0.0.1", "localhost")
+    dead = "http://127.0.0.1:9/"  # inside, while the tunnel is down for want of a certificate
+    slow_desk.configure(urls=(inside, outside))
+    assert slow_desk.do(patience=60).verdict is Verdict.ISSUED
+    slow_desk.late += timedelta(days=91).total_seconds()
+    slow_desk.configure(urls=(dead, outside))
+    assert slow_desk.do(patience=0).verdict is Verdict.WAITING
+    slow_desk.late -= timedelta(days=91).total_seconds()  # the CA lives today
+    assert asked_at(slow_desk) == outside
+    slow_desk.configure(urls=(inside, outside))
+    assert slow_desk.do(patience=200_000).verdict is Verdict.ISSUED
+    assert set(slow_desk.sent) == {"pollReq", "certConf"}, "the same transaction, at the same address"
+    assert slow_desk.do(Action.RENEW, patience=0).verdict is Verdict.WAITING
+    assert asked_at(slow_desk) == inside
