@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from agent import deferred
 
-deferred.defer(*deferred.UNUSED)
+deferred.defer_what_nobody_uses()
 
 __version__ = "0.1.0"
 

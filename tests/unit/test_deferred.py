@@ -42,6 +42,28 @@ print(inspect.signature(lambda a, *, b=1: None), ipaddress.ip_address("::1").is_
     assert said(script) == "(a, *, b=1) True True"
 
 
+def test_the_annotations_of_a_class_need_no_inspect_and_are_those_that_it_gives() -> None:
+    script = """
+import agent, sys, inspect
+class Empty: pass
+class One:
+    a: int = 1
+class Two(One):
+    b: "str"
+def function(a: "int") -> None: pass
+classes = (Empty, One, Two, int, type)
+before = [inspect.get_annotations(one) for one in classes]
+print(before, "ast" in sys.modules)
+late = inspect.get_annotations
+print(late(function), late(Two, eval_str=True), inspect.signature(function))
+print(before == [inspect.get_annotations(one) for one in classes], inspect.get_annotations is not late)
+"""
+    first, second, third = said(script).splitlines()
+    assert first == f"[{{}}, {{'a': {int}}}, {{'b': 'str'}}, {{}}, {{}}] False"
+    assert second == f"{{'a': 'int', 'return': None}} {{'b': {str}}} (a: 'int') -> None"
+    assert third == "True True"
+
+
 def test_a_module_that_is_loaded_stays_as_it_is() -> None:
     before = sys.modules["subprocess"]
     deferred.defer("subprocess")
@@ -49,7 +71,8 @@ def test_a_module_that_is_loaded_stays_as_it_is() -> None:
 
 
 def test_a_module_that_is_not_there_is_an_import_error_and_a_name_that_is_not_in_it_an_attribute_error() -> None:
-    deferred.defer("no_such_module_of_ours", "colorsys")
+    deferred.defer("no_such_module_of_ours")
+    deferred.defer("colorsys")
     with pytest.raises(ImportError):
         importlib.import_module("no_such_module_of_ours.inner")
     with pytest.raises(AttributeError):
