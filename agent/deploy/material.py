@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from agent.frozen import frozen
@@ -37,8 +38,7 @@ class Material:
     @property
     def key_id(self) -> str:
         """SHA-1 of the subjectPublicKey (RFC 5280 4.2.1.2, method 1), hexadecimal: charon's name for a key."""
-        public = x509.load_der_x509_certificate(self.certificate).public_key()
-        return x509.SubjectKeyIdentifier.from_public_key(public).digest.hex()
+        return key_id_of(self.certificate)
 
     @property
     def names(self) -> frozenset[str]:
@@ -49,6 +49,15 @@ class Material:
     def token_handle(self) -> str:
         """CKA_ID of the key on its token, hexadecimal; empty when the reference names none (RFC 7512)."""
         return (uri.parse(self.key_reference).id or b"").hex()
+
+
+def key_id_of(certificate: bytes) -> str:
+    """Return charon's name for the key of a certificate (DER); nothing for an unreadable one or an unknown key."""
+    try:
+        public = x509.load_der_x509_certificate(certificate).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return ""
+    return x509.SubjectKeyIdentifier.from_public_key(public).digest.hex()
 
 
 def names_of(certificate: bytes) -> frozenset[str]:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from agent.deploy.charon import TROUBLE, Charon, Connection, Watch
-from agent.deploy.material import names_of
+from agent.deploy.material import key_id_of, names_of
 from agent.deploy.target import RESTORED
 from agent.errors import ConsumerRefused, ConsumerUnproven, DeployError
 
@@ -60,9 +60,9 @@ class Strongswan:
         self._charon = Charon(settings.vici)
 
     def live(self, material: Material) -> bool:
-        """Tell whether charon lists the certificate with its key."""
+        """Tell whether charon lists the certificate with its key, and before others of that key."""
         with self._charon.connected():
-            return self._holds(material)
+            return self._holds(material) and self._with_key(material.key_id)[:1] == [material.certificate]
 
     def deploy(self, change: Change) -> str:
         """Bring ``change.new`` into use. See :class:`agent.deploy.target.Target`."""
@@ -76,12 +76,15 @@ class Strongswan:
                 )
             try:
                 self._retire(change, keep=change.new)
+                self._demand_first(change.new)
                 self._demand_alone(change)
                 proofs = [self._prove(one, restored=change.reason == RESTORED) for one in connections]
             except BaseException:
                 self._put_back(change, connections)
                 raise
-        return "; ".join(["charon lists certificate and key", *filter(None, proofs)])
+            several = len(self._with_key(change.new.key_id)) > 1
+        doubt = ["charon has earlier certificates of this key, which it offers to a peer that trusts only their issuer"]
+        return "; ".join(["charon lists certificate and key", *filter(None, proofs), *(doubt if several else ())])
 
     def _chosen(self) -> list[Connection]:
         known = self._charon.connections()
@@ -135,11 +138,25 @@ class Strongswan:
                 self._charon.unload_key(identifier)
         self._charon.forget_chains()
 
+    def _with_key(self, identifier: str) -> list[bytes]:
+        """Return the certificates of one key, that first which charon offers to its peers: the one loaded last."""
+        held = (one.certificate for one in self._charon.certificates() if one.has_key)
+        return [one for one in held if key_id_of(one) == identifier]
+
+    def _demand_first(self, material: Material) -> None:
+        """Refuse to go on behind another certificate of the same key: it was loaded later, and charon forgets none."""
+        if self._with_key(material.key_id)[:1] != [material.certificate]:
+            raise ConsumerUnproven(
+                "charon goes on with the certificate that was loaded last, because both have the same key",
+                remedy="Run 'swanctl --load-creds --clear': what belongs there is loaded again by itself. With "
+                "`renewal.key: new` nothing of the kind is needed.",
+            )
+
     def _demand_alone(self, change: Change) -> None:
         """Refuse to go on beside somebody else's key for the same name: charon might take that one."""
-        ours = {one.certificate for one in (change.new, change.previous, *change.retired) if one is not None}
+        ours = {one.key_id for one in (change.new, change.previous, *change.retired) if one is not None}
         for one in self._charon.certificates():
-            if one.has_key and one.certificate not in ours and names_of(one.certificate) & change.new.names:
+            if one.has_key and key_id_of(one.certificate) not in ours and names_of(one.certificate) & change.new.names:
                 raise ConsumerRefused(
                     "charon holds another key and certificate for the same name, which did not come from enrolld",
                     remedy="Remove them from x509/ and private/ of swanctl, then run 'swanctl --load-creds --clear'.",
@@ -207,11 +224,16 @@ class Strongswan:
     def _put_back(self, change: Change, connections: list[Connection]) -> None:
         """Give charon back what it had, and see that the tunnels are up again; its own errors come second."""
         previous = change.previous
-        if previous is None or previous.key_id == change.new.key_id:
+        if previous is None:
             return
         with suppress(*TROUBLE):
             self._load(previous)
             self._retire(change, keep=previous)
+            if self._with_key(previous.key_id)[:1] != [previous.certificate]:
+                self._hands.say(
+                    "charon offers the refused certificate from now on, as it has the key of the previous one: run "
+                    "'swanctl --load-creds --clear', and the previous one is loaded alone"
+                )
             for one in connections:
                 # Without make_before_break a failed re-authentication has taken the tunnel down.
                 if self._settings.initiate and one.dialable and one.children and not self._charon.tunnels(one.name):

@@ -304,3 +304,37 @@ def as_nobody(deploy: Callable[[], str], *, member: bool) -> str:
         said = stream.read()
     os.waitpid(child, 0)
     return said
+
+
+def test_certificates_of_one_key_are_taken_up_one_after_the_other_and_going_back_needs_a_person(
+    ca: LabCa, tmp_path: Path
+) -> None:
+    """charon forgets no certificate while it runs, and offers the one that was loaded last."""
+    with ike_lab(tmp_path / "ike") as lab:
+        seg = site(tmp_path / "seg", ca, "seg1.core.example", lab.seg, to_charon(lab.seg.socket))
+        enb = site(tmp_path / "enb", ca, "enb1.ran.example", lab.enb, to_charon(lab.enb.socket, "gw"))
+        enb.identity["renewal"] = {"key": "same"}
+        enb.configure()
+        seg.good("enroll")
+        enb.good("enroll")
+        keys = lab.enb.keys()
+        for _ in range(4):
+            before = lab.enb.established()
+            enb.good("renew")
+            assert enb.serial in lab.seg.serials(), "the gateway was shown another certificate"
+            until(lambda: len(lab.enb.established()) == 1)
+            assert lab.enb.established() != before
+            assert lab.enb.keys() == keys
+
+        behind = enb.run("rollback")
+        assert "because both have the same key" in behind.problem
+        assert "swanctl --load-creds --clear" in behind.remedy
+        assert lab.reaches()
+        lab.enb.swanctl("--load-creds", "--clear", "--noprompt")
+        enb.good("deploy")
+        assert enb.status()["state"] == "valid"
+        with lab.seg.session() as session:
+            session.flush_certs({"type": "X509"})  # what it has been shown so far
+        assert enb.serial not in lab.seg.serials()
+        lab.enb.swanctl("--rekey", "--ike", "gw", "--reauth")
+        until(lambda: enb.serial in lab.seg.serials())
