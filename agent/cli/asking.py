@@ -31,7 +31,9 @@ def ask(question: str, *, option: str, default: str | None = None, hidden: bool 
             return default
         raise ConfigurationError(f"{question} is not given, and nobody can be asked here", remedy=f"Give {option}.")
     answer: Any = _guarded(
-        lambda: click.prompt(question, default=default, show_default=bool(default), hide_input=hidden, err=True)
+        lambda: click.prompt(
+            output.shown(question), default=default, show_default=bool(default), hide_input=hidden, err=True
+        )
     )
     return str(answer).strip()
 
@@ -41,7 +43,7 @@ def agree(question: str, *, option: str, default: bool = False) -> bool:
     if not possible():
         output.note(f"{question}: nobody can be asked here, so no; {option} says yes")
         return False
-    answer: Any = _guarded(lambda: click.confirm(question, default=default, err=True))
+    answer: Any = _guarded(lambda: click.confirm(output.shown(question), default=default, err=True))
     return bool(answer)
 
 

@@ -79,7 +79,8 @@ def document(results: tuple[Result, ...]) -> dict[str, Any]:
 def shown(results: Iterable[Result], *, to_error: bool = False) -> Iterator[Result]:
     """Print each result as it comes, and hand it on; ``to_error`` where another result goes to standard output."""
     stream = sys.stderr if to_error else sys.stdout
-    output.write_styled(Styled(f"{'CHECK':<{_CHECK}} {'ABOUT':<{_ABOUT}} {'STATE':<{_STATUS}} WHAT"), stream)
+    check, about, state, what = map(output.shown, ("CHECK", "ABOUT", "STATE", "WHAT"))
+    output.write_styled(Styled(f"{check:<{_CHECK}} {about:<{_ABOUT}} {state:<{_STATUS}} {what}"), stream)
     for one in results:
         for text in lines(one, stream):
             output.write_styled(text, stream)
@@ -92,11 +93,11 @@ def lines(one: Result, stream: Any) -> list[Styled]:
     about = one.about if len(one.about) <= _ABOUT else f"{one.about[: _ABOUT - 3]}..."
     start = f"{one.check:<{_CHECK}} {about:<{_ABOUT}} "
     indent = len(start) + _STATUS + 1
-    first, *more = output.wrapped(one.reason, indent, stream)
-    result = [Styled(start, f"{one.status.value:<{_STATUS}}", f" {first}", colour)]
+    first, *more = output.wrapped(output.shown(one.reason), indent, stream)
+    result = [Styled(start, f"{output.shown(one.status.value):<{_STATUS}}", f" {first}", colour)]
     result += [Styled(" " * indent + line) for line in more]
     if one.remedy:
-        remedy = output.wrapped(f"what to do: {output.sentence(one.remedy)}", _MARGIN, stream)
+        remedy = output.wrapped(f"{output.shown('what to do')}: {output.sentence(one.remedy)}", _MARGIN, stream)
         result += [Styled(" " * _MARGIN + line) for line in remedy]
     return result
 
@@ -104,5 +105,5 @@ def lines(one: Result, stream: Any) -> list[Styled]:
 def summary(results: tuple[Result, ...]) -> str:
     """Return the last line: how many of each kind."""
     counts = {one: sum(result.status is one for result in results) for one in registry.Status}
-    parts = [f"{count} {status.value}" for status, count in counts.items() if count]
+    parts = [f"{count} {output.shown(status.value)}" for status, count in counts.items() if count]
     return f"{len(results)} checks: {', '.join(parts)}"

@@ -16,6 +16,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from agent import journal
@@ -53,8 +54,27 @@ def _hand_over(stream: Any) -> OSError | None:
 
 
 def say(text: str) -> None:
-    """Print lines of the result."""
-    sys.stdout.write(harmless(text) + "\n")
+    """Print lines of the result; one line alone is a message, several were made of translated parts."""
+    sys.stdout.write(harmless(text if "\n" in text else shown(text)) + "\n")
+
+
+def shown(text: str) -> str:
+    """Return ``text`` in the language of whoever reads it; what is already, or is no message, stays as it is."""
+    if not _foreign():
+        return text
+    from agent.cli.words import translated  # noqa: PLC0415 - only where another language is wanted
+
+    return translated(text)
+
+
+@cache
+def _foreign() -> bool:
+    """Tell whether another language than English is wanted (gettext's order of variables, locale(7))."""
+    values = (os.environ.get(name) for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"))
+    return not next((value for value in values if value), "C").startswith(_ENGLISH)
+
+
+_ENGLISH: Final = ("C", "POSIX", "en")
 
 
 def say_now(text: str) -> None:
@@ -70,7 +90,7 @@ def say_json(document: Any) -> None:
 
 def note(text: str) -> None:
     """Print a line beside the result, with the program's name in front."""
-    _tell(text)
+    _tell(shown(text))
 
 
 def advise(remedy: str) -> None:
@@ -80,7 +100,7 @@ def advise(remedy: str) -> None:
 
 def problem(what: str, remedy: str) -> None:
     """Print what went wrong and, as the last line, what to do next."""
-    _tell(what, label="error", style=_RED)
+    _tell(shown(what), label="error", style=_RED)
     _tell(sentence(remedy), label="what to do", style=_BOLD)
 
 
@@ -92,7 +112,8 @@ def end_line() -> None:
 
 
 def sentence(remedy: str) -> str:
-    """Return ``remedy`` as a whole sentence, however whoever wrote it spelled it."""
+    """Return ``remedy`` as a whole sentence in the reader's language, however whoever wrote it spelled it."""
+    remedy = shown(remedy)
     end = "" if remedy.endswith((".", "?", "!")) else "."
     return f"{remedy[:1].upper()}{remedy[1:]}{end}"
 
@@ -114,6 +135,7 @@ _BOLD: Final = "\x1b[1m"
 
 
 def _tell(text: str, *, label: str = "", style: str = "") -> None:
+    label = shown(label)
     start = f"{PROGRAM}: {label}: " if label else f"{PROGRAM}: "
     lines = folded(start + harmless(text), sys.stderr)
     if styled(sys.stderr) and label:
@@ -217,11 +239,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, yielding: i
 
     On a terminal the column numbered ``yielding`` is cut where the lines would be too long.
     """
-    lines = [tuple(headings), *(tuple(harmless(cell) for cell in row) for row in rows)]
+    lines = [tuple(map(shown, headings)), *(tuple(harmless(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
     if yielding is not None and sys.stdout.isatty():
         excess = sum(widths) + 2 * (len(widths) - 1) - width(sys.stdout)
-        widths[yielding] = max(widths[yielding] - max(excess, 0), len(headings[yielding]), _NARROWEST)
+        widths[yielding] = max(widths[yielding] - max(excess, 0), len(lines[0][yielding]), _NARROWEST)
     return "\n".join(
         "  ".join(_cut(cell, size).ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()
         for line in lines
@@ -264,6 +286,7 @@ class Steps:
         """
         if journal.leads_to_journal(sys.stderr):
             return
+        text = shown(text)
         line = f"{datetime.now().astimezone():%H:%M:%S} {self._name}: {harmless(text)}"
         with suppress(BrokenPipeError):
             if self._live is None:

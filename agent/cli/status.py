@@ -64,7 +64,13 @@ def overview_table(seen: list[Overview], now: datetime | None = None) -> str:
 
 
 def _row(one: Overview, now: datetime) -> tuple[str, ...]:
-    return one.name, one.state, one.subject or "-", span(one.not_after, now), _next(one, now)
+    return (
+        one.name,
+        one.state,
+        one.subject or "-",
+        output.shown(span(one.not_after, now)),
+        output.shown(_next(one, now)),
+    )
 
 
 def _users(one: Overview) -> str:
@@ -79,22 +85,22 @@ def details(one: Overview, now: datetime) -> str:
     facts = {
         "identity": one.name,
         "state": one.state,
-        "that is": _words(one)[0],
+        "that is": _shown(_words(one)[0]),
         "subject": one.subject,
         "serial": one.serial,
         "valid from": _moment(one.not_before, now),
         "valid until": _moment(one.not_after, now),
         "generation": one.generation,
-        "confirmed": confirmed,
-        "consumers": _consumers(one, now),
+        "confirmed": _shown(confirmed),
+        "consumers": _shown(_consumers(one, now)),
         "open request": one.open_request and f"{one.open_request}, {one.open_state}",
-        "attempts": f"{one.attempts} failed one after another" if one.attempts > 1 else None,
-        "last error": one.last_error and f"{_at(one.failed_at, now)}{one.last_error}",
+        "attempts": _shown(f"{one.attempts} failed one after another") if one.attempts > 1 else None,
+        "last error": one.last_error and f"{_at(one.failed_at, now)}{_shown(one.last_error)}",
         "what to do": _remedy(one),
-        "next": _next(one, now),
-        "authority": _refresh(one, now),
+        "next": _shown(_next(one, now)),
+        "authority": _shown(_refresh(one, now)),
     }
-    lines = (f"{key + ':':<14}{value}" for key, value in facts.items() if value is not None)
+    lines = (f"{output.shown(key) + ':':<14}{value}" for key, value in facts.items() if value is not None)
     return output.folded("\n".join(lines), sys.stdout)
 
 
@@ -108,10 +114,15 @@ def _words(one: Overview) -> tuple[str | None, str | None]:
     return words.meaning, None if words.remedy == NOTHING else words.remedy.replace("NAME", one.name)
 
 
+def _shown(text: str | None) -> str | None:
+    return None if text is None else output.shown(text)
+
+
 def _remedy(one: Overview) -> str | None:
     if one.last_error:
         return output.sentence(one.remedy) if one.remedy else None
-    return _words(one)[1]
+    remedy = _words(one)[1]
+    return None if remedy is None else output.sentence(remedy)
 
 
 def _consumers(one: Overview, now: datetime) -> str | None:
@@ -129,11 +140,12 @@ def troubles(seen: list[Overview], now: datetime) -> list[str]:
     for one in seen:
         if one.last_error:
             when = f"failed {span(one.failed_at, now)}: " if one.failed_at else ""
-            lines += ["", f"{one.name}: {when}{one.last_error}"]
-            lines.append(f"    what to do: {output.sentence(one.remedy or '-')}")
+            lines += ["", f"{one.name}: {output.shown(when)}{output.shown(one.last_error)}"]
+            lines.append(f"    {output.shown('what to do')}: {output.sentence(one.remedy or '-')}")
         elif one.state in _TROUBLES:
             meaning, remedy = _words(one)
-            lines += ["", f"{one.name}: {meaning}", f"    what to do: {remedy}"]
+            lines += ["", f"{one.name}: {output.shown(meaning or '-')}"]
+            lines.append(f"    {output.shown('what to do')}: {output.sentence(remedy or '-')}")
     return [output.folded(line, sys.stdout) for line in lines]
 
 
@@ -161,13 +173,13 @@ def _refresh(one: Overview, now: datetime) -> str | None:
 
 
 def _at(moment: str | None, now: datetime) -> str:
-    return "" if moment is None else f"{span(moment, now)}: "
+    return "" if moment is None else f"{output.shown(span(moment, now))}: "
 
 
 def _moment(moment: str | None, now: datetime) -> str | None:
     if moment is None:
         return None
-    return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%M:%S} UTC ({span(moment, now)})"
+    return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%M:%S} UTC ({output.shown(span(moment, now))})"
 
 
 def span(moment: str | None, now: datetime) -> str:
@@ -180,8 +192,8 @@ def span(moment: str | None, now: datetime) -> str:
 
 
 def _amount(seconds: float) -> str:
-    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+    for size, words in ((86_400, "{count} days"), (3600, "{count} hours"), (60, "{count} minutes")):
         if seconds >= 2 * size:
-            return f"{seconds // size:.0f} {unit}"
+            return words.format(count=int(seconds // size))
     whole = int(seconds)
     return f"{whole} second" + ("" if whole == 1 else "s")

@@ -158,7 +158,8 @@ def lines(page: Report) -> str:
         ("software", page.software),
         ("finished", f"{_moment(page.at)}, after {page.seconds:.0f} seconds"),
     ]
-    body = [f"{f'{key}:' if key else '':<16}{value}" for key, value in facts if value]
+    shown = output.shown
+    body = [f"{f'{shown(key)}:' if key else '':<16}{shown(value)}" for key, value in facts if value]
     return "\n".join(("TURN-UP REPORT", "=" * len("TURN-UP REPORT"), *body))
 
 
