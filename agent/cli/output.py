@@ -36,7 +36,7 @@ def prepare() -> None:
 
 def finish(code: int) -> int:
     """Hand over what was printed; return ``code``, or 1 when the result could not be written."""
-    if error := _hand_over(sys.stdout):
+    if error := next(iter(_LOST), _hand_over(sys.stdout)):
         problem(f"the result cannot be written: {error.strerror}", "Run the command again with another output.")
         code = code or 1
     _hand_over(sys.stderr)
@@ -55,7 +55,7 @@ def _hand_over(stream: Any) -> OSError | None:
 
 def say(text: str) -> None:
     """Print lines of the result; one line alone is a message, several were made of translated parts."""
-    sys.stdout.write(harmless(text if "\n" in text else shown(text)) + "\n")
+    _write(harmless(text if "\n" in text else shown(text)) + "\n")
 
 
 def shown(text: str) -> str:
@@ -85,7 +85,20 @@ def say_now(text: str) -> None:
 
 def say_json(document: Any) -> None:
     """Print the result as one JSON document."""
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    _write(json.dumps(document, indent=2) + "\n")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:  # whoever read it has read enough
+        return
+    except OSError as error:  # what does not fit into the buffer is written at once
+        _LOST.append(error)
+
+
+_LOST: Final[list[OSError]] = []
+"""Why a part of the result could not be written, for `finish`."""
 
 
 def note(text: str) -> None:

@@ -131,23 +131,26 @@ def test_a_defect_says_so_after_its_traceback(failing: pytest.MonkeyPatch, capsy
 # --- output that cannot be written ------------------------------------------------------------------------------------
 
 
-def test_a_reader_that_goes_away_is_no_error(station: Station) -> None:
+SIZES = {"that fits into a buffer": ("explain", "badPOP"), "that does not": ("explain",)}
+
+
+@pytest.mark.parametrize("arguments", SIZES.values(), ids=SIZES)
+def test_a_reader_that_goes_away_is_no_error(arguments: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [ENROLLCTL, "--config", station.config, "explain"],
-        env=ENVIRONMENT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
+        [ENROLLCTL, *arguments], env=ENVIRONMENT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_result_that_cannot_be_written_is_an_error(station: Station) -> None:
+@pytest.mark.parametrize("arguments", SIZES.values(), ids=SIZES)
+def test_a_result_that_cannot_be_written_is_an_error(arguments: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [ENROLLCTL, "--config", station.config, "explain"],
-            env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-        )  # fmt: skip
+            [ENROLLCTL, *arguments], env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "enrollctl: error: the result cannot be written: No space left on device",
