@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from typing import TYPE_CHECKING, Final
@@ -32,11 +31,11 @@ def decode(text: bytes) -> tuple[bytes, ...]:
     if text.count(b"-----BEGIN") != len(bodies) or text.count(b"-----END") != len(bodies):
         raise ValueError("a PEM block is cut short or is no certificate")
     try:
-        return tuple(base64.b64decode(b"".join(body.split()), validate=True) for body in bodies)
+        return tuple(binascii.a2b_base64(b"".join(body.split()), strict_mode=True) for body in bodies)
     except binascii.Error as error:
         raise ValueError("a PEM block is not base64") from error
 
 
 def _body(der: bytes) -> bytes:
-    text = base64.b64encode(der)
+    text = binascii.b2a_base64(der, newline=False)
     return b"".join(text[start : start + _LINE] + b"\n" for start in range(0, len(text), _LINE))

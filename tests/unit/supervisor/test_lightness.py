@@ -11,10 +11,10 @@ HEAVY = {"asyncio", "click", "cryptography", "pkcs11", "pyasn1", "pyasn1_modules
 OPENSSL = {"_hashlib", "_ssl"}
 
 BEYOND_THE_INTERPRETER = {
-    "array", "base64", "binascii", "collections", "contextlib", "copy", "copyreg", "dataclasses", "datetime", "enum",
+    "array", "binascii", "collections", "contextlib", "copy", "copyreg", "dataclasses", "datetime", "enum",
     "errno", "fcntl", "fnmatch", "functools", "heapq", "importlib", "inspect", "ipaddress", "itertools", "json",
     "keyword", "math", "ntpath", "operator", "pathlib", "re", "reprlib", "select", "selectors", "shlex", "signal",
-    "socket", "struct", "types", "typing", "urllib", "warnings", "weakref",
+    "socket", "struct", "types", "typing", "urllib", "warnings",
 }  # fmt: skip
 """What the daemon keeps in memory of the standard library. Whoever adds to this says what it costs for ten years."""
 NEWER_PYTHONS = {"glob", "grp", "pwd"}
