@@ -185,6 +185,7 @@ class Keeper:
             self.fail(kept, error)
 
     def _decide(self, kept: Kept, waited_for: Action | None) -> None:
+        self._roster.withdraw(kept)
         seen, now, settings = self._look(kept)
         following = schedule.decide(seen, now, may_deploy=self._held(kept, Action.DEPLOY) <= 0)
         note_and_warn(kept, self._teller, settings.state_directory, settings.identities[kept.name], seen, now)
@@ -205,6 +206,9 @@ class Keeper:
             self._wait(kept, wait, following.action, seen)
             return
         self._roster.want(kept, schedule.urgency(seen), following.action)
+        again = schedule.while_queued(seen, now)
+        if self._roster.waits(kept.name) and again is not None:
+            self._wait(kept, again, following.action, seen)
 
     def _held(self, kept: Kept, action: Action) -> float:
         """Return the seconds for which a job of this kind is held back."""

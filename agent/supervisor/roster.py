@@ -80,6 +80,10 @@ class Roster:
         self._waiting[kept.name] = urgency, action
         self.fill()
 
+    def withdraw(self, kept: Kept) -> None:
+        """Let it wait for no worker: what it needs is decided anew."""
+        self._waiting.pop(kept.name, None)
+
     def order(self, kept: Kept, action: Action, *, again: bool) -> None:
         """Have ``action`` done next, because a person said so."""
         kept.ordered, kept.again = True, again

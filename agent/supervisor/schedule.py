@@ -157,6 +157,16 @@ def gap(seen: Overview, done: Action, now: datetime, *, times: int, uniform: flo
     return backoff.delay(times, uniform=uniform, pace=pace, remaining_life=_life(seen, now))
 
 
+def while_queued(seen: Overview, now: datetime) -> float | None:
+    """Return the seconds after which to look again at who waits for a worker; None: it has nothing left to lose.
+
+    People are told when its certificate is about to end and when it has, however many are in front of it. Renewal is
+    due at a third of its life, and the warning at half of that.
+    """
+    life = _life(seen, now)
+    return None if life is None else min(max(life / 2, 1.0), LOOK_AGAIN)
+
+
 def longest_pause(seen: Overview) -> float:
     """Return the most seconds that any pause on disk can mean; more was written by a clock that was wrong."""
     return backoff.RENEWAL.maximum if seen.usable else PERSON.maximum

@@ -11,7 +11,7 @@ from typing import Final
 
 _USED: Final = 0.61
 """The share of its life after which a certificate is renewed at the earliest (``agent.policy.renewal``)."""
-AVAILABLE: Final = 0.5
+AVAILABLE: Final = 0.6
 """The share of what a machine can do that renewals may need; the rest is for what is killed and done again."""
 _FEWEST: Final = 4
 TOLD_WITHIN: Final = 10.0

@@ -40,6 +40,8 @@ class Site:
         for folder in ("state", "run"):
             (place / folder).mkdir(mode=0o700, parents=True)
         self.log = place / "enrolld.log"
+        self.log.touch()
+        self._heard = 0
         self._stores = {name: IdentityStore(place / "state", name) for name in self.names}
         self._targets: dict[str, str] = {}
         """Where the link to the generation in use led when it was followed last, and the certificate there."""
@@ -120,6 +122,15 @@ class Site:
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it was done
         return found
+
+    def news(self) -> list[str]:
+        """Return the lines that the daemon and its workers have written since the last call."""
+        with self.log.open("rb") as log:
+            log.seek(self._heard)
+            text = log.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._heard += len(whole)
+        return whole.decode().splitlines()
 
     # --- both sides --------------------------------------------------------------------------------------------------
 

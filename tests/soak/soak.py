@@ -7,7 +7,6 @@ import random
 import re
 import signal
 import time
-from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +28,7 @@ _LONG: Final = timedelta(days=1)
 _CALIBRATION: Final = 10
 """Identities whose first certificates show what a machine can do."""
 _SERIAL: Final = re.compile(r"\bserial ([0-9a-f]+)")
-_EXPIRED: Final = re.compile(r"^enrolld: (\S+): the certificate expired on ", re.MULTILINE)
+_EXPIRED: Final = re.compile(r"^enrolld: (\S+): the certificate expired on ")
 
 
 def calibrate(place: Path, plan: Plan) -> float:
@@ -66,6 +65,11 @@ class Soak:
         self._seen: dict[str, dict[bytes, datetime]] = {name: {} for name in self._site.names}
         """By identity, the certificates that were in use at some time, and their ends."""
         self._lacking: dict[str, float] = {}
+        """Since when who is without a valid certificate."""
+        self._told: dict[str, float] = {}
+        """When the daemon said last of whom that his certificate had expired."""
+        self._serials: set[int] = set()
+        """Certificates that the agent has spoken of."""
 
     def run(self) -> Report:
         """Run it all, and return what was seen."""
@@ -166,6 +170,7 @@ class Soak:
     def _look(self) -> None:
         assert self._site.daemon is not None
         assert self._site.daemon.poll() is None, f"the daemon ended by itself, see {self._site.log}"
+        self._hear()
         now = time.monotonic()
         for name in self._site.names:
             end = self._end(name)
@@ -177,12 +182,18 @@ class Soak:
                 self._report.gaps += 1
             began = self._lacking.setdefault(name, now)
             self._report.longest_gap = max(self._report.longest_gap, now - began + _SAMPLE)
-            if now - began > TOLD_WITHIN and name not in self._expiries():
+            told = self._told.get(name, 0.0) >= began - TOLD_WITHIN
+            if now - began > TOLD_WITHIN and not told and name not in self._report.unnoticed:
                 self._report.unnoticed.append(name)
         self._measure()
 
-    def _expiries(self) -> Counter[str]:
-        return Counter(_EXPIRED.findall(self._site.log.read_text()))
+    def _hear(self) -> None:
+        """Take in what the daemon has said since."""
+        now = time.monotonic()
+        for line in self._site.news():
+            self._serials.update(int(one, 16) for one in _SERIAL.findall(line))
+            if told := _EXPIRED.match(line):
+                self._told[told[1]] = now
 
     def _measure(self) -> None:
         proc = self._site.proc
@@ -201,11 +212,11 @@ class Soak:
             if site.current(name) != newest.get(name) or site.opened(name):
                 report.disagreeing.append(name)
         in_use = {one for some in self._seen.values() for one in some}
-        told = {int(one, 16) for one in _SERIAL.findall(site.log.read_text())}
+        self._hear()
         report.certificates, report.lapsed = len(confirmed), len(record) - len(confirmed)
         report.unknown = [_who(one) for one in in_use - confirmed.keys()]
         report.unused = [
-            _who(one) for one, known in confirmed.items() if one not in in_use and known.serial not in told
+            _who(one) for one, known in confirmed.items() if one not in in_use and known.serial not in self._serials
         ]
 
 

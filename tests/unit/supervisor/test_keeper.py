@@ -191,6 +191,34 @@ def test_an_end_during_a_job_is_told_too(tmp_path: Path) -> None:
     assert (post.count(Event.EXPIRING), post.count(Event.EXPIRED)) == (1, 1)
 
 
+def test_an_end_while_all_workers_are_busy_is_told_in_time_and_changes_what_is_done(tmp_path: Path) -> None:
+    post = Post(tmp_path)
+    post.staff.takes = 1000
+    install(post.state, "ike", START - timedelta(seconds=700), 1000)  # due, with 300 s left
+    post.configure("busy", "ike", workers=1, identity={"recovery": VENDOR})
+    post.pass_(100)
+    assert (post.count(Event.EXPIRING), post.count(Event.EXPIRED)) == (0, 0)
+    post.pass_(100)
+    assert (post.count(Event.EXPIRING), post.count(Event.EXPIRED)) == (1, 0)
+    post.pass_(110)
+    assert (post.count(Event.EXPIRING), post.count(Event.EXPIRED)) == (1, 1)
+    assert post.jobs == [("busy", "enroll")]
+    post.pass_(700)
+    assert post.jobs == [("busy", "enroll"), ("ike", "enroll")]
+    assert post.staff.log[-1].job.identity.bootstrap == VENDOR
+
+
+def test_who_got_a_certificate_by_other_means_while_he_waited_for_a_worker_needs_none(tmp_path: Path) -> None:
+    post = Post(tmp_path)
+    post.staff.takes = 1000
+    install(post.state, "ike", START - timedelta(seconds=700), 1000)
+    post.configure("busy", "ike", workers=1)
+    post.pass_(10)
+    install(post.state, "ike", START, 90 * DAY)  # enrollctl renew
+    post.pass_(1100)
+    assert post.jobs == [("busy", "enroll")]
+
+
 # --- secrets and people -----------------------------------------------------------------------------------------------
 
 
