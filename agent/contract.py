@@ -32,6 +32,8 @@ class Action(StrEnum):
     PROBE = "probe"
     """Ask the CA something harmless: nothing is locked, kept or written down (``enrollctl doctor``)."""
     DEPLOY = "deploy"
+    RETIRE = "retire"
+    """Destroy keys on tokens whose time has come; the CA is not asked."""
 
 
 class Verdict(StrEnum):

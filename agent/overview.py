@@ -15,6 +15,7 @@ from agent.store.credential import ON_HOLD, REVOKED
 from agent.store.deployment import DeploymentFile, labels
 from agent.store.faults import reported
 from agent.store.generations import Generation, IdentityStore
+from agent.store.token_keys import TokenKeys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +87,8 @@ class Overview:
     """Who is to use it, in the order of the configuration."""
     held_back: int | None = None
     """A newer generation that a consumer refused, for which the present one was brought back."""
+    retire_at: str | None = None
+    """When the time of an old key on a token has come."""
     deploy_at: str | None = None
     """When a consumer is brought the credential, or asked whether it still has it, next."""
     running: bool = False
@@ -108,6 +111,7 @@ def look(
     store = IdentityStore(state_directory, name)
     history = store.state.load()
     _take_history(history, facts)
+    facts["retire_at"] = _retiring(store)
     certificate = _certificate(store, settings, now, history.last_success, facts)
     request = _open_request(store, facts)
     if certificate == ON_HOLD:
@@ -184,6 +188,14 @@ def _take_history(history: IdentityState, facts: dict[str, Any]) -> None:
         facts["remedy"] = history.last_error.remedy
         facts["failed_at"] = history.last_error.at.isoformat()
         facts["retry_at"] = facts["next_action_at"]
+
+
+def _retiring(store: IdentityStore) -> str | None:
+    try:
+        at = TokenKeys(store.directory).retire_at()
+    except StateCorrupt:
+        return None  # the next job tells of it
+    return at.isoformat() if at else None
 
 
 def _certificate(

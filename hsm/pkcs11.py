@@ -113,6 +113,7 @@ class TokenKeyStore:
                 f"refused to destroy the key {reference}: it was not made here",
                 remedy="keys made elsewhere are only used; remove it with pkcs11-tool if nobody needs it",
             )
+        self._sessions.demand_pin()  # without one the private half is not even seen
         with self._sessions.opened("destroyed a key", serial=where.serial, write=True) as session:
             # The private half last: while it is there, a second try finds the rest.
             for kind in (ObjectClass.CERTIFICATE, ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY):

@@ -55,6 +55,14 @@ class Sessions:
         """What people call the token."""
         return self._address.name
 
+    def demand_pin(self) -> None:
+        """Raise :class:`hsm.errors.PinRefused` where no PIN is at hand."""
+        if self._pin is None:
+            raise PinRefused(
+                f"the PIN of the token {self.name} is not at hand",
+                remedy=f"put the user PIN of {self.name} where the configuration says",
+            )
+
     def with_key(
         self,
         where: KeyUri,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from agent.cli.delegation import TOLD_BY_THE_RESULT, ask_daemon
 from agent.cli.ownership import acting_as_owner
 from agent.config import check_files, load, unsupported, warnings
 from agent.contract import VERDICTS, Action, Outcome, Progress
-from agent.errors import ConfigurationError
+from agent.errors import AgentError, ConfigurationError
+from agent.overview import look
 from agent.supervisor import children, secrets
 from agent.supervisor.jobs import demand_state_directory, deployment_work, job_for, longest_work
 
@@ -50,7 +52,10 @@ def run(
     outcome = None if abandon else ask_daemon(settings, name, action, again=again, wait=wait)
     if outcome is None:
         outcome = run_job(settings, name, action, again=again, abandon=abandon, wait=wait, reason=reason)
-    show(name, outcome, as_json=as_json)
+        show(name, outcome, as_json=as_json)
+        _retire(settings, name)
+    else:
+        show(name, outcome, as_json=as_json)
     return VERDICTS[outcome.verdict].command
 
 
@@ -65,6 +70,16 @@ def show(name: str, outcome: Outcome, *, as_json: bool) -> None:
         output.problem(f"{name}: {outcome.text}", outcome.remedy)
     elif outcome.remedy:
         output.advise(outcome.remedy)
+
+
+def _retire(settings: Settings, name: str) -> None:
+    """Destroy old keys on tokens when their time has come: no daemon does it here. The result is there already."""
+    try:
+        retiring = look(settings.state_directory, name).retire_at
+        if retiring is not None and datetime.fromisoformat(retiring) <= datetime.now(UTC):
+            run_job(settings, name, Action.RETIRE)
+    except AgentError as error:
+        output.note(f"note: old keys stay on their token for now: {error}")
 
 
 _NO_ERROR = frozenset({0, 3})

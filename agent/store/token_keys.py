@@ -6,6 +6,7 @@ nothing is destroyed that somebody else made.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import StateCorrupt
@@ -33,27 +34,53 @@ class TokenKeys:
 
     def load(self) -> tuple[str, ...]:
         """Return the references. Raise :class:`agent.errors.StateError`."""
-        data = atomic.read_if_present(self._path)
-        if data is None:
-            return ()
-        remedy = f"remove {self._path}; 'enrollctl token list' then shows the keys that nobody uses"
-        document = documents.decode(data, self._path, remedy=remedy)
-        try:
-            return tuple(check_reference(str(one)) for one in _list(document.get("keys")))
-        except ValueError as error:
-            raise StateCorrupt(f"{self._path} is not what was written: {error}", remedy=remedy) from error
+        return self._read()[0]
 
     def add(self, reference: str) -> None:
         """Write down a key that is about to be made, durably. Raise :class:`agent.errors.StateError`."""
-        self._write((*self.load(), check_reference(reference)))
+        keys, at = self._read()
+        self._write((*keys, check_reference(reference)), at)
 
     def remove(self, reference: str) -> None:
         """Strike out a key that is gone, durably. Raise :class:`agent.errors.StateError`."""
-        self._write(tuple(one for one in self.load() if one != reference))
+        keys, at = self._read()
+        self._write(tuple(one for one in keys if one != reference), at)
 
-    def _write(self, references: tuple[str, ...]) -> None:
+    def retire_at(self) -> datetime | None:
+        """Return when the time of some key has come; None when none waits. Raise :class:`agent.errors.StateError`."""
+        return self._read()[1]
+
+    def plan(self, at: datetime | None) -> None:
+        """Write down when to look for keys to destroy, durably. Raise :class:`agent.errors.StateError`."""
+        keys, before = self._read()
+        if at != before:
+            self._write(keys, at)
+
+    def _read(self) -> tuple[tuple[str, ...], datetime | None]:
+        data = atomic.read_if_present(self._path)
+        if data is None:
+            return (), None
+        remedy = f"remove {self._path}; 'enrollctl token list' then shows the keys that nobody uses"
+        document = documents.decode(data, self._path, remedy=remedy)
+        try:
+            keys = tuple(check_reference(str(one)) for one in _list(document.get("keys")))
+            return keys, _moment(document.get("retire-at"))
+        except ValueError as error:
+            raise StateCorrupt(f"{self._path} is not what was written: {error}", remedy=remedy) from error
+
+    def _write(self, references: tuple[str, ...], at: datetime | None) -> None:
         keys: list[JSON] = list(dict.fromkeys(references))
-        atomic.write_file(self._path, documents.encode({"keys": keys}))
+        written = None if at is None else at.isoformat(timespec="seconds")
+        atomic.write_file(self._path, documents.encode({"keys": keys, "retire-at": written}))
+
+
+def _moment(value: JSON) -> datetime | None:
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(str(value))
+    if moment.tzinfo is None:
+        raise ValueError(f"{value} has no time zone")
+    return moment
 
 
 def _list(value: JSON) -> list[JSON]:

@@ -15,6 +15,7 @@ from agent.errors import StateError
 from agent.overview import look
 from agent.settings import SOFTWARE, HookTarget, RenewalMethod, StrongswanTarget
 from agent.store.generations import IdentityStore
+from agent.store.token_keys import TokenKeys
 from agent.supervisor.clocks import calendar_of
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def tokens_for(
     """
     if not tokens:
         return {}
-    found = {identity.key.store} - {SOFTWARE}
+    found = {identity.key.store} - {SOFTWARE} if action is not Action.RETIRE else set()
     for reference in _references(identity, state_directory, name, action):
         if reference.startswith(_SCHEME):
             label = label_of(reference)
@@ -164,6 +165,9 @@ def label_of(uri: str) -> str | None:
 
 
 def _references(identity: IdentitySettings, state_directory: Path, name: str, action: Action) -> Iterator[str]:
+    if action is Action.RETIRE:
+        yield from TokenKeys(IdentityStore(state_directory, name).directory).load()
+        return
     if identity.key.existing is not None:
         yield identity.key.existing
     vendor = identity.bootstrap.vendor_certificate

@@ -187,7 +187,12 @@ class Keeper:
     def _decide(self, kept: Kept, waited_for: Action | None) -> None:
         self._roster.withdraw(kept)
         seen, now, settings = self._look(kept)
-        following = schedule.decide(seen, now, may_deploy=self._held(kept, Action.DEPLOY) <= 0)
+        following = schedule.decide(
+            seen,
+            now,
+            may_deploy=self._held(kept, Action.DEPLOY) <= 0,
+            may_retire=self._held(kept, Action.RETIRE) <= 0,
+        )
         note_and_warn(kept, self._teller, settings.state_directory, settings.identities[kept.name], seen, now)
         at_once = waited_for is following.action or (kept.hurried and following.action in REQUESTS)
         if following.action is None:

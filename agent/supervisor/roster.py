@@ -134,7 +134,7 @@ class Roster:
 
         def done(outcome: Outcome) -> None:
             kept.work = None
-            if secrets.pins:
+            if secrets.pins and action is not Action.RETIRE:  # which has PINs of other tokens
                 kept.refused_pins = _hash(secrets) if outcome.verdict is Verdict.NEEDS_PIN else None
             self._office.settle(kept, job, outcome, ours=outcome.verdict in _RECORDED_HERE)
             self.fill()

@@ -82,24 +82,25 @@ class Next:
 _DUE: Final = frozenset({CertificateState.DUE, CertificateState.EXPIRING})
 
 
-def decide(seen: Overview, now: datetime, *, may_deploy: bool = True) -> Next:
+def decide(seen: Overview, now: datetime, *, may_deploy: bool = True, may_retire: bool = True) -> Next:
     """Return what is next for an identity: go on with what is open, renew what is due, enroll what has nothing.
 
     A revoked certificate is left alone: somebody wanted it gone. One that is not valid yet is waited for: another one
     would not be valid either. A consumer that is to get the credential, or to be asked whether it still has it, comes
     first: that is quick and local, and its next time is written down before; ``may_deploy`` is False while that is
-    held back. While nothing else is due, the authority is asked now and then what changed.
+    held back. While nothing else is due, the authority is asked now and then what changed, and old keys on tokens are
+    destroyed; ``may_retire`` is False while that is held back.
     """
     deploying = None if seen.deploy_at is None or not may_deploy else _until(seen.deploy_at, now)
     if deploying == 0.0:
         return Next(Action.DEPLOY, 0.0)
-    following = _decide(seen, now)
+    following = _decide(seen, now, may_retire=may_retire)
     if deploying is None or following.wait <= deploying:
         return following
     return Next(Action.DEPLOY, deploying)
 
 
-def _decide(seen: Overview, now: datetime) -> Next:
+def _decide(seen: Overview, now: datetime, *, may_retire: bool) -> Next:
     if seen.open_request is not None:
         return Next(Action(seen.open_request), _until(seen.next_action_at, now))
     if seen.state == "revoked":
@@ -107,18 +108,21 @@ def _decide(seen: Overview, now: datetime) -> Next:
     if seen.state in _DUE:
         return Next(Action.RENEW, _until(seen.retry_at, now))
     if seen.usable:
-        return _meanwhile(seen, now)
+        return _meanwhile(seen, now, may_retire=may_retire)
     if seen.state == CertificateState.NOT_YET_VALID:
         return Next(None, min(max(_until(seen.not_before, now), 1.0), LOOK_AGAIN))
     return Next(Action.ENROLL, _until(seen.retry_at, now))
 
 
-def _meanwhile(seen: Overview, now: datetime) -> Next:
-    """Return what is next while the certificate is good: the authority is asked what changed, or it becomes due."""
+def _meanwhile(seen: Overview, now: datetime, *, may_retire: bool) -> Next:
+    """Return what is next while the certificate is good, before it is due: ask the authority, destroy old keys."""
     asking = refresh.wait(None if seen.refresh_at is None else datetime.fromisoformat(seen.refresh_at), now)
     if asking == 0.0:
         return Next(Action.REFRESH, 0.0)
-    return Next(None, min(max(_until(seen.next_action_at, now), 1.0), LOOK_AGAIN, asking or LOOK_AGAIN))
+    retiring = _until(seen.retire_at, now) if may_retire and seen.retire_at else LOOK_AGAIN
+    if retiring == 0.0:
+        return Next(Action.RETIRE, 0.0)
+    return Next(None, min(max(_until(seen.next_action_at, now), 1.0), LOOK_AGAIN, asking or LOOK_AGAIN, retiring))
 
 
 def pause(seen: Overview, verdict: Verdict, now: datetime, *, times: int, uniform: float, asked: float | None) -> float:

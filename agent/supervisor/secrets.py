@@ -11,6 +11,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from agent.contract import Action
 from agent.errors import PinError, SecretError
 from agent.frozen import frozen
 from agent.supervisor.jobs import needs_secret
@@ -72,7 +73,11 @@ def gather(job: Job, *, ask: Callable[[str], str] | None) -> Secrets:
     pins = {}
     for name, token in job.tokens.items():
         wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError)
-        pins[name] = read_secret(token.pin, ask=ask, wanted=wanted)
+        if job.action is not Action.RETIRE:
+            pins[name] = read_secret(token.pin, ask=ask, wanted=wanted)
+            continue
+        with suppress(PinError):  # old keys can wait: nobody is asked, and nothing held up
+            pins[name] = read_secret(token.pin, ask=None, wanted=wanted)
     return Secrets(shared, pins, _passwords(job))
 
 

@@ -72,12 +72,13 @@ def perform(
                 outcome = verdicts.outcome_of(error, by_secret=secret is not None)
             if job.action not in _WITHOUT_RECORD:
                 _record(store, job, outcome, reporter, environment.now(), secret=secret)
-            if outcome.verdict in _INSTALLED:
-                retire(store, keys, reporter, environment.judging_time)
-            if outcome.verdict in _INSTALLED and job.identity.deploy:
+            installed = outcome.verdict in _INSTALLED
+            if installed and job.identity.deploy:
                 outcome = _with_deployment(
                     outcome, lambda: deploy(replace(job, again=False), store, reporter, environment)
                 )
+            if installed or job.action is Action.DEPLOY:
+                retire(store, keys, reporter, environment.judging_time, touch=installed)
     except verdicts.REPORTED as error:
         outcome = verdicts.outcome_of(error, by_secret=secret is not None)
     if outcome.verdict not in _NO_FAILURE:
@@ -90,7 +91,7 @@ def perform(
     return outcome
 
 
-_WITHOUT_RECORD: Final = frozenset({Action.DEPLOY, Action.TEMPLATE})
+_WITHOUT_RECORD: Final = frozenset({Action.DEPLOY, Action.RETIRE, Action.TEMPLATE})
 """Jobs that say nothing about the next attempt; what was deployed has a record of its own."""
 _INSTALLED: Final = frozenset({Verdict.ISSUED, Verdict.UNCHANGED})
 _NO_FAILURE: Final = _INSTALLED | {Verdict.DONE, Verdict.WAITING, Verdict.DEPLOYING}
@@ -99,6 +100,7 @@ _NO_FAILURE: Final = _INSTALLED | {Verdict.DONE, Verdict.WAITING, Verdict.DEPLOY
 _OTHER_JOBS: Final = {
     Action.REVOKE: ("agent.worker.revocation", "revoke"),
     Action.REFRESH: ("agent.worker.refreshing", "refresh"),
+    Action.RETIRE: ("agent.worker.retiring", "retire_keys"),
 }
 """Jobs that ask for no certificate: the module and its function, imported only for such a job."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+from agent.store.token_keys import TokenKeys
 from tests.hsm.conftest import TokenStation
 from tests.hsm.daemon import DAEMON, PATIENT, enrolld
 from tests.hsm.test_faults import FAULTS
@@ -79,3 +81,19 @@ def test_a_login_that_hangs_is_ended_and_told(station: TokenStation, token: Toke
         assert daemon.seen.state == "timed-out"
         assert "token" in (daemon.seen.remedy or "")
         until(lambda: daemon.seen.next_action == "try again", seconds=PATIENT)
+
+
+def test_a_key_left_on_a_token_is_destroyed_by_the_daemon_when_its_time_has_come(
+    station: TokenStation, token: Token
+) -> None:
+    assert station.run("enroll").code == 0
+    station.identity["key"]["store"] = "software"
+    station.configure()
+    assert station.run("renew").code == 0
+    station.more["tokens"]["hsm"] = token.settings(**{"retire-after": "0s"})
+    TokenKeys(station.store.directory).plan(datetime.now(UTC))
+    with enrolld(station) as daemon:
+        until(lambda: "destroyed an old key" in daemon.said(), seconds=PATIENT)
+        assert daemon.seen.state == "valid"
+    assert "Private Key Object" not in token.tool("--list-objects")
+    assert station.current.private_key is not None

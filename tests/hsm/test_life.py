@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -60,7 +61,7 @@ def test_the_certificate_beside_the_key_is_the_one_in_use(station: TokenStation,
 
 
 def test_the_old_key_goes_when_its_time_has_come_and_rollback_knows(station: TokenStation, token: Token) -> None:
-    station.more["tokens"]["hsm"] = token.settings(**{"retire-after": "0s"})
+    retire_after(station, token, "0s")
     station.configure()
     good(station, "enroll")
     good(station, "renew")
@@ -71,20 +72,90 @@ def test_the_old_key_goes_when_its_time_has_come_and_rollback_knows(station: Tok
     assert "no older credential" in refused.problem
 
 
-def test_from_software_to_the_token_and_back(station: TokenStation, token: Token) -> None:
-    station.identity["key"]["store"] = "software"
+def stored_in(station: TokenStation, store: str, command: str = "renew") -> Finished:
+    """Have the next certificate's key made in ``store``."""
+    station.identity["key"]["store"] = store
     station.configure()
-    good(station, "enroll")
+    return good(station, command)
+
+
+def retire_after(station: TokenStation, token: Token, grace: str) -> None:
+    station.more["tokens"]["hsm"] = token.settings(**{"retire-after": grace})
+
+
+def test_from_software_to_the_token_and_back_leaves_no_key_there(station: TokenStation, token: Token) -> None:
+    retire_after(station, token, "0s")
+    stored_in(station, "software", "enroll")
     assert station.current.private_key is not None
-    station.identity["key"]["store"] = "hsm"
-    station.configure()
-    good(station, "renew")
+    stored_in(station, "hsm")
     assert station.current.key_reference.startswith("pkcs11:")
     assert len(objects(token, "privkey")) == 1
-    station.identity["key"]["store"] = "software"
-    station.configure()
-    good(station, "renew")
+    done = stored_in(station, "software")
     assert station.current.private_key is not None
+    assert "destroyed an old key: pkcs11:token=enb" in done.err
+    assert objects(token, "privkey") == objects(token, "cert") == objects(token, "pubkey") == []
+    assert TokenKeys(station.store.directory).load() == ()
+    refused = station.run("rollback")
+    assert refused.code == 1 or station.current.number == 1, refused.err
+
+
+def test_a_key_that_was_left_behind_stays_for_its_grace_and_its_time_is_written_down(
+    station: TokenStation, token: Token
+) -> None:
+    stored_in(station, "hsm", "enroll")
+    stored_in(station, "software")
+    at = TokenKeys(station.store.directory).retire_at()
+    assert at is not None
+    assert timedelta(days=6) < at - datetime.now(UTC) <= timedelta(days=7)
+    assert len(objects(token, "privkey")) == 1
+    good(station, "rollback")
+    assert station.current.key_reference.startswith("pkcs11:")
+
+
+def test_a_token_that_is_gone_holds_up_nothing_and_is_asked_again_in_a_day(station: TokenStation, token: Token) -> None:
+    stored_in(station, "hsm", "enroll")
+    stored_in(station, "software")
+    ledger = TokenKeys(station.store.directory)
+    retire_after(station, token, "0s")
+    station.configure()
+    token.unplug()
+    ledger.plan(datetime.now(UTC))
+    assert "old keys stay on their token for now" in good(station, "enroll").err
+    at = ledger.retire_at()
+    assert at is not None
+    assert timedelta(hours=23) < at - datetime.now(UTC) <= timedelta(days=1)
+    assert good(station, "enroll").err.count("hsm") == 0  # it is not asked before
+    token.plug()
+    ledger.plan(datetime.now(UTC))
+    assert "destroyed an old key" in good(station, "enroll").err
+    assert objects(token, "privkey") == []
+
+
+def test_without_its_pin_no_part_of_a_key_is_destroyed(station: TokenStation, token: Token) -> None:
+    stored_in(station, "hsm", "enroll")
+    stored_in(station, "software")
+    before = objects(token, "pubkey"), objects(token, "privkey"), objects(token, "cert")
+    retire_after(station, token, "0s")
+    station.configure()
+    (station.directory / "pin").unlink()
+    TokenKeys(station.store.directory).plan(datetime.now(UTC))
+    assert "the PIN of the token hsm is not at hand" in good(station, "enroll").err
+    assert (objects(token, "pubkey"), objects(token, "privkey"), objects(token, "cert")) == before
+    assert len(TokenKeys(station.store.directory).load()) == 1
+
+
+def test_a_key_on_a_token_that_left_the_configuration_is_no_longer_minded_and_named(
+    station: TokenStation, token: Token
+) -> None:
+    stored_in(station, "hsm", "enroll")
+    stored_in(station, "software")
+    station.more.clear()
+    station.configure()
+    ledger = TokenKeys(station.store.directory)
+    ledger.plan(datetime.now(UTC))
+    assert "is left on its token, which is no longer configured" in good(station, "enroll").err
+    assert (ledger.load(), ledger.retire_at()) == ((), None)
+    assert len(objects(token, "privkey")) == 1
 
 
 def test_a_renewal_with_the_same_key_replaces_the_certificate_beside_it(station: TokenStation, token: Token) -> None:

@@ -27,6 +27,7 @@ from agent.settings import (
 from agent.store.generations import Credential, IdentityStore
 from agent.store.refusal import RefusedSecret
 from agent.store.state import IdentityState
+from agent.store.token_keys import TokenKeys
 from agent.supervisor.clocks import Calendar
 from agent.supervisor.configuration import Configuration
 from agent.supervisor.history import note_failure
@@ -136,6 +137,12 @@ class Staff:
             file.save(replace(file.load(), refused_secret=mark))
         if job.action is Action.REFRESH:
             file.save(replace(file.load(), refresh_at=now + timedelta(hours=12), refreshed_at=now))
+        elif job.action is Action.RETIRE:
+            ledger = TokenKeys(IdentityStore(job.state_directory, job.name).directory)
+            if outcome.verdict is Verdict.DONE:
+                for one in ledger.load():
+                    ledger.remove(one)
+                ledger.plan(None)
         elif outcome.verdict is Verdict.ISSUED:
             begins = START + timedelta(seconds=self.loop.now() - 60)  # the CA knows what time it is
             install(job.state_directory, job.name, begins, self.life)

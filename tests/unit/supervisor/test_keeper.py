@@ -13,6 +13,7 @@ from agent.contract import Action, Outcome, Verdict
 from agent.events import Event
 from agent.settings import BootstrapSettings, RenewalMethod, RenewalSettings, VendorCertificateSettings
 from agent.store.generations import IdentityStore
+from agent.store.token_keys import TokenKeys
 from agent.supervisor.schedule import LOOK_AGAIN, PERSON, RETRY
 from tests.unit.supervisor.post import DAY, HOUR, ISSUED, START, Post, ends, install
 
@@ -144,6 +145,40 @@ def test_a_refresh_that_is_due_is_started_and_again_at_its_next_time(tmp_path: P
     assert post.jobs == [("ike", "enroll"), ("ike", "refresh")]
     post.pass_(2 * HOUR)
     assert post.jobs.count(("ike", "refresh")) == 2
+
+
+OLD_KEY = "pkcs11:token=hsm;id=%01;object=enrolld:ike:00000001;type=private"
+
+
+def with_an_old_key(directory: Path) -> Post:
+    """An identity in software, with a key left on the token ``hsm``, whose time comes in half an hour."""
+    post = Post(directory, "ike", "gw", tokens={"gw": "hsm"})
+    post.pass_(2)
+    ledger = TokenKeys(IdentityStore(post.state, "ike").directory)
+    ledger.add(OLD_KEY)
+    ledger.plan(post.wall + timedelta(minutes=30))
+    return post
+
+
+def test_an_old_key_is_destroyed_at_its_time_by_a_job_that_has_its_token_alone(tmp_path: Path) -> None:
+    post = with_an_old_key(tmp_path)
+    post.answer["ike"] = ends(Verdict.DONE)
+    post.pass_(3 * HOUR)
+    (job,) = [one.job for one in post.staff.log if one.job.action is Action.RETIRE]
+    assert (job.name, set(job.tokens)) == ("ike", {"hsm"})
+    assert [one.job.tokens for one in post.staff.log if one.job.name == "ike" and one.job is not job] == [{}]
+    assert post.on_disk().attempts == 0
+
+
+def test_a_token_whose_module_crashes_holds_up_no_renewal(tmp_path: Path) -> None:
+    post = with_an_old_key(tmp_path)
+    post.staff.answers = lambda job: ends(Verdict.CRASHED) if job.action is Action.RETIRE else ISSUED
+    install(post.state, "ike", post.wall, 9 * HOUR)
+    post.keeper.wake("ike")
+    post.pass_(7 * HOUR)
+    assert ("ike", "renew") in post.jobs
+    assert 1 < post.jobs.count(("ike", "retire")) < 20
+    assert post.on_disk().attempts == 0
 
 
 # --- expired ----------------------------------------------------------------------------------------------------------

@@ -35,6 +35,14 @@ def at(seconds: float) -> str:
         (Overview(name="ike", state="valid", usable=True, next_action_at=at(90), refresh_at=at(30)), Next(None, 30)),
         (Overview(name="ike", state="due", usable=True, refresh_at=at(-1)), Next(Action.RENEW, 0)),
         (Overview(name="ike", state="on-hold", usable=True, refresh_at=at(-1)), REFRESH),
+        (
+            Overview(name="ike", state="valid", usable=True, next_action_at=at(90), retire_at=at(-1)),
+            Next(Action.RETIRE, 0),
+        ),
+        (Overview(name="ike", state="valid", usable=True, next_action_at=at(90), retire_at=at(30)), Next(None, 30)),
+        (Overview(name="ike", state="valid", usable=True, refresh_at=at(-1), retire_at=at(-1)), REFRESH),
+        (Overview(name="ike", state="due", usable=True, retire_at=at(-1)), Next(Action.RENEW, 0)),
+        (Overview(name="ike", state="expired", retire_at=at(-1)), Next(Action.ENROLL, 0)),
         (Overview(name="ike", state="expired", refresh_at=at(-1)), Next(Action.ENROLL, 0)),
         (Overview(name="ike", state="revoked", refresh_at=at(-1)), Next(None, 3600)),
     ],
@@ -42,6 +50,11 @@ def at(seconds: float) -> str:
 )
 def test_what_is_next_follows_from_what_is_on_disk(seen: Overview, expected: Next) -> None:
     assert decide(seen, NOW) == expected
+
+
+def test_what_is_held_back_does_not_hide_what_is_next() -> None:
+    seen = Overview(name="ike", state="valid", usable=True, next_action_at=at(90), retire_at=at(-1))
+    assert decide(seen, NOW, may_retire=False) == Next(None, 90)
 
 
 def test_a_failed_renewal_is_hurried_as_the_end_nears() -> None:
