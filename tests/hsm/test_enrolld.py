@@ -18,8 +18,9 @@ FORGETFUL = f"""
 from dataclasses import replace
 from agent.contract import Verdict
 from agent.policy.backoff import Pace
-from agent.supervisor import keeper, schedule
-keeper._SECRETS = frozenset()
+from agent.supervisor import roster, schedule
+assert roster._refused
+roster._refused = lambda *_: False
 soon = replace(schedule.RETRY[Verdict.NEEDS_PIN], pace=Pace(base=0.1, cap=0.1, minimum=0.1))
 schedule.RETRY[Verdict.NEEDS_PIN] = soon
 {DAEMON}
