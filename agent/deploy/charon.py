@@ -12,20 +12,18 @@ import socket
 import struct
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import vici
 from vici.exception import CommandException, DeserializationException, SessionException
 
+from agent.deploy.watch import SpiChange, Watch, purpose, spis, text
 from agent.errors import ConsumerRefused, ConsumerUnavailable, DeployError
 from agent.frozen import frozen
 
 _TIMEOUT: Final = 20.0
 """Seconds charon may take for one command: all of them are answered from memory."""
-_KEPT_LINES: Final = 200
 _SLICE: Final = 0.05
-_UNANSWERED: Final = "establishing IKE_SA failed"
 _EVENTS: Final = ("ike-updown", "log")
 _CHILD_EVENTS: Final = ("child-updown", "child-rekey")
 
@@ -51,59 +49,6 @@ class Holding:
 
     certificate: bytes
     has_key: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SpiChange:
-    """CHILD SAs came or went, by the SPIs on which charon receives."""
-
-    came: frozenset[int] = frozenset()
-    went: frozenset[int] = frozenset()
-
-
-@dataclass(slots=True)
-class Watch:
-    """What happened to the tunnels of one connection since the watch began."""
-
-    connection: str
-    before: frozenset[str]
-    """Unique ids of the SAs that were there."""
-    up: set[str] = field(default_factory=set)
-    """New SAs that were authenticated by both sides."""
-    failed: set[str] = field(default_factory=set)
-    """New SAs that came to nothing."""
-    lost: set[str] = field(default_factory=set)
-    """SAs from before that ended."""
-    broke_first: bool = False
-    """An old SA ended before any new one was up: the tunnel was down in between."""
-    lines: list[str] = field(default_factory=list)
-    """What charon logged about it."""
-
-    def note(self, event: str, message: dict[str, Any]) -> None:
-        """Take one event of charon's."""
-        if event == "log":
-            self._note_line(message)
-            return
-        details = message.get(self.connection)
-        if not isinstance(details, dict):
-            return
-        unique = _text(details.get("uniqueid"))
-        if _text(message.get("up")) == "yes":
-            self.up.add(unique)
-        elif unique in self.before:
-            self.lost.add(unique)
-            self.broke_first = self.broke_first or not self.up
-        elif unique not in self.up:
-            self.failed.add(unique)
-
-    def _note_line(self, message: dict[str, Any]) -> None:
-        if _text(message.get("ikesa-name")) != self.connection:
-            return
-        line, unique = _text(message.get("msg")), _text(message.get("ikesa-uniqueid"))
-        self.lines.append(line)
-        del self.lines[:-_KEPT_LINES]
-        if _UNANSWERED in line and unique not in self.before:  # there is no event of an SA that nobody answered
-            self.failed.add(unique)
 
 
 class Charon:
@@ -173,7 +118,7 @@ class Charon:
             name: Connection(
                 name=name,
                 children=tuple(details.get("children", {})),
-                dialable=any("%" not in _text(one) for one in details.get("remote_addrs", ())),
+                dialable=any("%" not in text(one) for one in details.get("remote_addrs", ())),
             )
             for listed in self._session.list_conns()
             for name, details in listed.items()
@@ -181,21 +126,28 @@ class Charon:
 
     def keys(self) -> frozenset[str]:
         """Return the identifiers of the private keys that were loaded over vici (SHA-1, hexadecimal)."""
-        return frozenset(_text(one) for one in self._session.get_keys().get("keys", ()))
+        return frozenset(text(one) for one in self._session.get_keys().get("keys", ()))
 
     def certificates(self) -> tuple[Holding, ...]:
         """Return the X.509 certificates it knows."""
         listed = self._session.list_certs({"type": "X509", "flag": "ANY"})
-        return tuple(Holding(one["data"], _text(one.get("has_privkey")) == "yes") for one in listed if "data" in one)
+        return tuple(Holding(one["data"], text(one.get("has_privkey")) == "yes") for one in listed if "data" in one)
 
     def tunnels(self, connection: str) -> frozenset[str]:
         """Return the unique ids of the IKE SAs of a connection that are up."""
-        return frozenset(
-            _text(details.get("uniqueid"))
+        return frozenset(self.peers(connection))
+
+    def peers(self, connection: str) -> dict[str, tuple[str, ...]]:
+        """Return with whom and for what each IKE SA of a connection that is up is, by unique ids.
+
+        Two of the same are one tunnel made twice, as when both ends authenticate it anew at the same moment.
+        """
+        return {
+            text(details.get("uniqueid")): purpose(details)
             for listed in self._session.list_sas({"ike": connection})
             for name, details in listed.items()
-            if name == connection and _text(details.get("state")) == "ESTABLISHED"
-        )
+            if name == connection and text(details.get("state")) == "ESTABLISHED"
+        }
 
     # ---- changes
 
@@ -205,11 +157,11 @@ class Charon:
 
     def load_key(self, pkcs8: bytes) -> str:
         """Give it a private key; return the identifier it has there."""
-        return _text(self._session.load_key({"type": "any", "data": pkcs8}).get("id"))
+        return text(self._session.load_key({"type": "any", "data": pkcs8}).get("id"))
 
     def load_token(self, handle: str, module: str, pin: str) -> str:
         """Have it use the key with this CKA_ID (hexadecimal) on a token; return the identifier it has there."""
-        return _text(self._session.load_token({"handle": handle, "module": module, "pin": pin}).get("id"))
+        return text(self._session.load_token({"handle": handle, "module": module, "pin": pin}).get("id"))
 
     def unload_key(self, identifier: str) -> None:
         """Take a private key from it; one that is gone already is no error."""
@@ -223,6 +175,11 @@ class Charon:
     def reauthenticate(self, unique: str) -> None:
         """Have one IKE SA authenticated anew; what comes of it shows in a :class:`Watch`."""
         self._session.rekey({"ike-id": unique, "reauth": "yes"})
+
+    def close(self, unique: str) -> None:
+        """Have one IKE SA deleted, with what it carries; this does not wait for it."""
+        for _ in self._session.terminate({"ike-id": unique, "timeout": "-1"}):
+            pass
 
     def initiate(self, connection: str, child: str) -> None:
         """Start a tunnel; what comes of it shows in a :class:`Watch`."""
@@ -268,30 +225,14 @@ def _follow(session: Any, watch: Watch) -> Generator[Watch, None, None]:
 def _changes(session: Any, asking: Any, every: float) -> Generator[SpiChange, None, None]:
     """See :meth:`Charon.inbound_spis`. What is asked for is asked after the events were ordered, so none is missed."""
     with closing(session.listen(_CHILD_EVENTS, timeout=every)) as events:
-        yield SpiChange(came=_spis(*asking.list_sas()))
+        yield SpiChange(came=spis(*asking.list_sas()))
         for label, message in events:
             if label is None:
                 yield SpiChange()
-            elif label == b"child-updown" and _text(message.get("up")) != "yes":
-                yield SpiChange(went=_spis(message))
+            elif label == b"child-updown" and text(message.get("up")) != "yes":
+                yield SpiChange(went=spis(message))
             else:
-                yield SpiChange(came=_spis(message))
-
-
-def _spis(*messages: Any) -> frozenset[int]:
-    """Collect every ``spi-in`` of messages about CHILD SAs, whatever section it is in."""
-    found: frozenset[int] = frozenset()
-    for message in messages:
-        for key, value in message.items():
-            if isinstance(value, dict):
-                found |= _spis(value)
-            elif key == "spi-in":
-                found |= {int(value, 16)}
-    return found
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
+                yield SpiChange(came=spis(message))
 
 
 def _one_line(text: str) -> str:

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from agent.deploy.charon import TROUBLE, Charon, Connection, Watch
+from agent.deploy.charon import TROUBLE, Charon, Connection
 from agent.deploy.material import key_id_of, names_of
 from agent.deploy.target import RESTORED
 from agent.errors import ConsumerRefused, ConsumerUnproven, DeployError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from agent.deploy.material import Material
     from agent.deploy.target import Change, Hands
+    from agent.deploy.watch import Watch
     from agent.settings import StrongswanTarget
 
 _NO_ANSWER: Final = ("not responding", "giving up after", "retransmit")
@@ -46,6 +47,8 @@ _REASONS: Final = (
 """Words of the line that says why, most telling first."""
 _LAST_WORDS: Final = 0.5
 """Seconds for charon to log the reason, which it does after the event that the attempt failed."""
+_OLD_ONES_GO: Final = 2.0
+"""Seconds for charon to delete what was replaced."""
 _CANARIES: Final = 3
 """Tunnels that are tried before a connection counts as refused: the peer of one may just be switched off."""
 
@@ -177,7 +180,9 @@ class Strongswan:
                 return self._start(connection, watching, end)
             if restored:
                 return f"{connection.name} is up"
-            waiting = sorted(watch.before, key=_age)
+            peers = self._charon.peers(connection.name)
+            newest = {peers[one]: one for one in sorted(peers, key=_age)}
+            waiting = sorted(newest.values(), key=_age)
             for unique in waiting[:_CANARIES]:
                 failed = len(watch.failed)
                 self._charon.reauthenticate(unique)
@@ -187,7 +192,11 @@ class Strongswan:
             if not watch.up:
                 raise _refusal(watch, watching)
             self._follow_up(watch, watching, [one for one in waiting if one != unique], end)
-            return self._summary(connection, watch)
+            _wait(watching, lambda: watch.lost.issuperset(waiting), min(end, time.monotonic() + _OLD_ONES_GO))
+            for double in peers.keys() - set(waiting) - watch.lost:
+                if newest[peers[double]] in watch.lost:
+                    self._charon.close(double)
+            return self._summary(connection, watch, len(waiting))
 
     def _start(self, connection: Connection, watching: Iterator[Watch], end: float) -> str:
         if not (self._settings.initiate and connection.dialable and connection.children):
@@ -206,20 +215,21 @@ class Strongswan:
         for unique in others:
             if time.monotonic() >= end:
                 return
+            if unique in watch.lost:  # its peer has done it
+                continue
             done = len(watch.up) + len(watch.failed)
             self._charon.reauthenticate(unique)
             _wait(watching, lambda done=done: len(watch.up) + len(watch.failed) > done, end)  # type: ignore[misc]
-        _wait(watching, lambda: watch.before <= watch.lost, min(end, time.monotonic() + 2))
 
-    def _summary(self, connection: Connection, watch: Watch) -> str:
+    def _summary(self, connection: Connection, watch: Watch, wanted: int) -> str:
         if watch.broke_first:
             self._hands.say(
                 f"charon took down {connection.name} before the new tunnel was up: set `make_before_break = yes` in "
                 "strongswan.conf, so that no packet is lost"
             )
-        rest = len(watch.before) - len(watch.up)
-        more = f", {rest} tunnels follow at their next re-authentication" if rest > 0 else ""
-        return f"{connection.name} was authenticated anew ({len(watch.up)} of {max(len(watch.before), 1)}{more})"
+        done = min(len(watch.up), wanted)
+        more = f", {wanted - done} tunnels follow at their next re-authentication" if done < wanted else ""
+        return f"{connection.name} was authenticated anew ({done} of {wanted}{more})"
 
     def _put_back(self, change: Change, connections: list[Connection]) -> None:
         """Give charon back what it had, and see that the tunnels are up again; its own errors come second."""

@@ -9,6 +9,7 @@ import grp
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from agent.labca import LabCa, LabCaSettings, running
 from agent.settings import DirectoryTarget, StrongswanTarget
 from tests.station import until
 from tests.system.ike_lab import IkeLab, ike_lab
-from tests.system.renewing import key_id, renew_three_times_and_lose_nothing
+from tests.system.renewing import demand_all, key_id, renew_three_times_and_lose_nothing
 from tests.system.sites import SECRETS, Site, as_root, by_vendor, know, site
 
 pytestmark = as_root
@@ -90,6 +91,23 @@ def test_a_gateway_can_re_authenticate_its_tunnels_itself(lab: IkeLab, ends: tup
     assert lab.seg.established() != before
     assert lab.seg.keys() == [key_id(seg)]
     assert "enbs was authenticated anew" in seg.record.targets[f"strongswan {lab.seg.socket}"].proof
+
+
+def test_ends_that_authenticate_the_tunnel_at_the_same_moment_may_double_it_and_the_next_renewal_makes_it_one(
+    lab: IkeLab, ends: tuple[Site, Site], capsys: pytest.CaptureFixture[str]
+) -> None:
+    watching = (lab.enb.catching_what_comes_early(), lab.seg.catching_what_comes_early())
+    with watching[0], watching[1], lab.streams() as counted, ThreadPoolExecutor() as both:
+        for _ in range(3):
+            list(both.map(lambda one: one.good("renew"), ends))
+            for one, peer in (ends, ends[::-1]):
+                assert one.serial in peer.charon.serials()
+                assert one.charon.keys() == [key_id(one)]
+        until(lambda: 1 <= len(lab.enb.established()) <= 2)
+        ends[0].good("renew")
+        until(lambda: len(lab.enb.established()) == len(lab.seg.established()) == 1)
+        assert ends[0].serial in lab.seg.serials()
+    demand_all(counted, "both ends at the same moment, 3 times", capsys)
 
 
 def test_charon_that_was_killed_gets_the_credential_again(lab: IkeLab, ends: tuple[Site, Site]) -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.deploy.charon import Charon, Watch
+from agent.deploy.charon import Charon
 from agent.deploy.strongswan import _reason, _refusal
+from agent.deploy.watch import Watch
 from agent.errors import ConsumerRefused, ConsumerUnavailable, ConsumerUnproven
 
 
