@@ -53,7 +53,7 @@ test-versions: ## Test with Python 3.11, 3.12 and 3.13; PYTHONS="3.11 3.13" pick
 lock: ## Pin the newest versions of all packages in .ci/constraints.txt
 	@.ci/lock
 
-soak: setup-test ## Run enrolld for ten minutes with 50 identities, kills and faults; TIME=60 takes a minute
+soak: setup-test ## Let enrolld live through ten minutes of kills and faults; writes docs/soak.md. TIME=60 takes a minute
 	@$(BIN)/python -m tests.soak $(or $(TIME),600)
 
 sbom: setup ## Write the list of what enrolld brings along (CycloneDX) to dist/

@@ -61,8 +61,10 @@ class Report:
     """Confirmed at the CA."""
     lapsed: int = 0
     """Issued, never confirmed: their answer was lost or their worker killed. They are not in force."""
+    unconfirmed: int = 0
+    """In use at some time although the CA did not acknowledge the confirmation, which the agent has said."""
     unknown: list[str] = field(default_factory=list)
-    """In use at some time, and not known to the CA as confirmed."""
+    """In use at some time, not known to the CA as confirmed, and not a word about that."""
     unused: list[str] = field(default_factory=list)
     """In force at the CA, and neither ever in use nor reported by the agent."""
     disagreeing: list[str] = field(default_factory=list)
@@ -103,16 +105,19 @@ class Report:
 
     def __str__(self) -> str:
         """Say it in lines for people."""
+        plan = self.plan
         memory, descriptors = self.memory or [0], self.descriptors or [0]
-        plan, wanted = self.plan, f"{self.plan.pace:.1f} renewals a second"
+        faults = ", ".join(f"{name} {times}" for name, times in sorted(self.faults.items()))
         return (
             f"this machine gets {self.rate:.1f} certificates a second; {plan.identities} identities with certificates "
-            f"of {plan.life.total_seconds():.0f} s come to {wanted}\n"
-            f"{plan.seconds:.0f} s: certificates confirmed {self.certificates}, lapsed {self.lapsed}, unknown to the "
-            f"CA {len(self.unknown)}, unknown to the agent {len(self.unused)}, disagreeing {len(self.disagreeing)}\n"
+            f"of {plan.life.total_seconds():.0f} s come to {plan.pace:.1f} renewals a second\n"
+            f"{plan.seconds:.0f} s: certificates confirmed {self.certificates}, lapsed {self.lapsed}, "
+            f"used unconfirmed {self.unconfirmed}\n"
+            f"unknown to the CA {len(self.unknown)}, unknown to the agent {len(self.unused)}, "
+            f"disagreeing at the end {len(self.disagreeing)}\n"
             f"gaps without a valid certificate {self.gaps}, the longest {self.longest_gap:.1f} s, "
             f"unnoticed {len(self.unnoticed)}\n"
-            f"faults: {', '.join(f'{name} {times}' for name, times in sorted(self.faults.items()))}\n"
+            f"faults: {faults}\n"
             f"daemon: memory {min(memory)} to {max(memory)} KiB (growth of the median {self.growth} KiB), "
             f"descriptors {min(descriptors)} to {max(descriptors)} (growth of the median {self.descriptor_growth})"
         )

@@ -28,6 +28,7 @@ _LONG: Final = timedelta(days=1)
 _CALIBRATION: Final = 10
 """Identities whose first certificates show what a machine can do."""
 _SERIAL: Final = re.compile(r"\bserial ([0-9a-f]+)")
+_UNCONFIRMED: Final = re.compile(r"did not acknowledge the confirmation of certificate ([0-9a-f]+)")
 _EXPIRED: Final = re.compile(r"^enrolld: (\S+): the certificate expired on ")
 
 
@@ -70,6 +71,8 @@ class Soak:
         """When the daemon said last of whom that his certificate had expired."""
         self._serials: set[int] = set()
         """Certificates that the agent has spoken of."""
+        self._unconfirmed: set[int] = set()
+        """Those of them whose confirmation the CA did not acknowledge: better installed than nothing."""
 
     def run(self) -> Report:
         """Run it all, and return what was seen."""
@@ -192,6 +195,7 @@ class Soak:
         now = time.monotonic()
         for line in self._site.news():
             self._serials.update(int(one, 16) for one in _SERIAL.findall(line))
+            self._unconfirmed.update(int(one, 16) for one in _UNCONFIRMED.findall(line))
             if told := _EXPIRED.match(line):
                 self._told[told[1]] = now
 
@@ -214,7 +218,9 @@ class Soak:
         in_use = {one for some in self._seen.values() for one in some}
         self._hear()
         report.certificates, report.lapsed = len(confirmed), len(record) - len(confirmed)
-        report.unknown = [_who(one) for one in in_use - confirmed.keys()]
+        disputed = {one for one in in_use - confirmed.keys() if load(one).serial_number in self._unconfirmed}
+        report.unconfirmed = len(disputed)
+        report.unknown = [_who(one) for one in in_use - confirmed.keys() - disputed]
         report.unused = [
             _who(one) for one, known in confirmed.items() if one not in in_use and known.serial not in self._serials
         ]
