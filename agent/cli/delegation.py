@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from agent.cli import output
+from agent.cli.steps import Steps
 from agent.contract import Action, Outcome, Verdict
 from agent.control_client import METHODS, Client, connect
 from agent.errors import NotPermitted
@@ -62,7 +63,7 @@ def _asked(
         return None
     deadline = wait + longest_work(job.authority) + deployment_work(job.identity)
     try:
-        with output.Steps(name) as steps:
+        with Steps(name) as steps:
 
             def heard(progress: Progress) -> None:
                 if progress.event not in TOLD_BY_THE_RESULT:

@@ -14,6 +14,7 @@ from agent.cli import output
 from agent.cli.choosing import chosen
 from agent.cli.delegation import TOLD_BY_THE_RESULT, ask_daemon
 from agent.cli.ownership import acting_as_owner
+from agent.cli.steps import Steps
 from agent.config import check_files, load, unsupported, warnings
 from agent.contract import VERDICTS, Action, Outcome, Progress
 from agent.errors import AgentError, ConfigurationError
@@ -103,7 +104,7 @@ def run_job(
     job = job_for(settings, name, action, patience=wait, again=again, abandon=abandon, reason=reason)
     inherited = secrets.gather(job, ask=_ask if sys.stdin.isatty() else None)
     deadline = wait + longest_work(job.authority) + deployment_work(job.identity)
-    with output.Steps(name) as steps:
+    with Steps(name) as steps:
 
         def heard(progress: Progress) -> None:
             if progress.event not in TOLD_BY_THE_RESULT:

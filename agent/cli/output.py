@@ -14,12 +14,10 @@ import io
 import json
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext, suppress
-from datetime import datetime
+from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from agent import journal
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
@@ -193,6 +191,20 @@ def wrapped(text: str, indent: int, stream: Any) -> list[str]:
     return textwrap.wrap(text, room, break_on_hyphens=False) or [""]
 
 
+def facts(pairs: Iterable[tuple[str, str | None]], margin: int, stream: Any = None) -> str:
+    """Return a fact a line, its name in a margin of so many columns; on a terminal ``stream`` folded beside it.
+
+    What is None or empty is left out; a fact without a name belongs to the one before.
+    """
+    lines = []
+    for name, value in pairs:
+        if value:
+            start = f"{shown(name)}:" if name else ""
+            first, *more = [value] if stream is None else wrapped(value, margin, stream)
+            lines += [f"{start:<{margin}}{first}", *(" " * margin + line for line in more)]
+    return "\n".join(lines)
+
+
 @frozen
 class Styled:
     """A line of which the middle part may be coloured (``colour`` as in SGR, ISO 6429)."""
@@ -258,7 +270,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, yielding: i
         excess = sum(widths) + 2 * (len(widths) - 1) - width(sys.stdout)
         widths[yielding] = max(widths[yielding] - max(excess, 0), len(lines[0][yielding]), _NARROWEST)
     return "\n".join(
-        "  ".join(_cut(cell, size).ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()
+        "  ".join(cut(cell, size).ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
 
@@ -266,47 +278,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, yielding: i
 _NARROWEST: Final = 12
 
 
-def _cut(cell: str, size: int) -> str:
+def cut(cell: str, size: int) -> str:
+    """Return ``cell`` cut to ``size`` characters, with dots where something is missing."""
     return cell if len(cell) <= size else f"{cell[: size - 3]}..."
-
-
-class Steps:
-    """Shows the steps of a job as they happen: a moving line on a terminal, plain lines with the time elsewhere."""
-
-    def __init__(self, name: str) -> None:
-        """Keep what the steps are about (the identity)."""
-        self._name = name
-        self._live: Any = None
-
-    def __enter__(self) -> Self:
-        """Begin; on a terminal a line starts to move."""
-        self._context: AbstractContextManager[Any] = nullcontext()
-        if styled(sys.stderr):
-            from rich.console import Console  # noqa: PLC0415 - slow to import, only for terminals
-
-            self._context = Console(stderr=True, highlight=False).status(f"{self._name}: starting")
-        self._live = self._context.__enter__()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        """End the moving line."""
-        self._context.__exit__(None, None, None)
-
-    def step(self, text: str) -> None:
-        """Show one step. That nobody can see it does not stop the work.
-
-        Where standard error goes to the journal, the worker has written the step there already, with its fields.
-        """
-        if journal.leads_to_journal(sys.stderr):
-            return
-        text = shown(text)
-        line = f"{datetime.now().astimezone():%H:%M:%S} {self._name}: {harmless(text)}"
-        with suppress(BrokenPipeError):
-            if self._live is None:
-                sys.stderr.write(folded(line, sys.stderr) + "\n")
-                sys.stderr.flush()
-                return
-            from rich.text import Text  # noqa: PLC0415 - slow to import, only for terminals
-
-            self._live.console.print(Text(folded(line, sys.stderr)), soft_wrap=True)
-            self._live.update(Text(_cut(f"{self._name}: {harmless(text)}", width(sys.stderr) - 4)))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TROUBLES = frozenset({"expiring", "expired", "revoked", "on-hold"})
 """States that need somebody though no attempt failed."""
+_MARGIN = 14
+"""Columns for the names of facts."""
 _HEADINGS = ("NAME", "STATE", "SUBJECT", "EXPIRES", "NEXT")
 
 
@@ -100,8 +102,8 @@ def details(one: Overview, now: datetime) -> str:
         "next": _shown(_next(one, now)),
         "authority": _shown(_refresh(one, now)),
     }
-    lines = (f"{output.shown(key) + ':':<14}{value}" for key, value in facts.items() if value is not None)
-    return output.folded("\n".join(lines), sys.stdout)
+    pairs = ((key, None if value is None else str(value)) for key, value in facts.items())
+    return output.facts(pairs, _MARGIN, sys.stdout)
 
 
 def _words(one: Overview) -> tuple[str | None, str | None]:

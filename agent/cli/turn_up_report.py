@@ -22,10 +22,14 @@ from agent.store import atomic
 from agent.store.generations import IdentityStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.cli.checks.registry import Result
     from agent.settings import Settings
 
 _MODE: Final = 0o644
+_MARGIN: Final = 16
+"""Columns for the names of facts."""
 _WORDS: Final = {0: "done: the certificate is installed and valid", 3: "pending: the CA has not decided yet"}
 
 
@@ -130,8 +134,8 @@ def _open_transaction(settings: Settings, name: str) -> str | None:
     return None if found is None else str(found)
 
 
-def lines(page: Report) -> str:
-    """Return the report as text of one page, 78 columns wide where nothing long is in it."""
+def lines(page: Report, stream: Any = None) -> str:
+    """Return the report as text of one page, folded if it is for a terminal, ``stream``."""
     facts: list[tuple[str, str | None]] = [
         ("result", page.result),
         ("", page.text),
@@ -158,9 +162,12 @@ def lines(page: Report) -> str:
         ("software", page.software),
         ("finished", f"{_moment(page.at)}, after {page.seconds:.0f} seconds"),
     ]
-    shown = output.shown
-    body = [f"{f'{shown(key)}:' if key else '':<16}{shown(value)}" for key, value in facts if value]
-    return "\n".join(("TURN-UP REPORT", "=" * len("TURN-UP REPORT"), *body))
+    title = output.shown("TURN-UP REPORT")
+    return "\n".join((title, "=" * len(title), output.facts(_translated(facts), _MARGIN, stream)))
+
+
+def _translated(facts: list[tuple[str, str | None]]) -> Iterator[tuple[str, str | None]]:
+    return ((name, value and output.shown(value)) for name, value in facts)
 
 
 def publish(page: Report, files: tuple[Path, ...], *, as_json: bool) -> None:
@@ -173,7 +180,7 @@ def publish(page: Report, files: tuple[Path, ...], *, as_json: bool) -> None:
     if as_json:
         output.say_json(document)
     else:
-        output.say(output.folded(lines(page), sys.stdout))
+        output.say(lines(page, sys.stdout))
     for path in files:
         text = json.dumps(document, indent=2) if path.suffix == ".json" else lines(page)
         try:

@@ -148,6 +148,40 @@ def test_without_permission_a_command_says_so_and_what_to_do(site: Site, command
     assert site.serial == before
 
 
+def test_the_group_of_enrolld_may_look_and_not_act(site: Site) -> None:
+    member = ("setpriv", "--reuid=nobody", "--regid=enrolld", "--clear-groups", "enrollctl")
+    seen = site.run(*member, "status")
+    assert (seen.stdout.split()[5:7], seen.stderr) == (["ike", "valid"], "")
+    before = site.serial
+    refused = site.run(*member, "renew", check=False)
+    assert refused.returncode == 1
+    assert "sudo" in refused.stderr
+    assert site.serial == before
+
+
+def test_a_stick_that_is_plugged_in_is_found_and_two_answers_are_enough(site: Site, tmp_path: Path) -> None:
+    before = site.serial
+    site.write("/root/secret", SECRET, 0o600)
+    known = ("--url", URL, "--reference", "enb-4711", "--subject", "CN=enb-4711,O=Operator")
+    roots = ("--trust-anchors", "/srv/ca/root.pem", "--secret-file", "/root/secret")
+    site.run("mkdir", "-p", "/media/usb")
+    site.run("enrollctl", "provision", *known, *roots, "/media/usb/enrolld-provisioning.txt")
+    site.run("rm", "/root/secret")
+    with console(site, tmp_path, "turn-up", "--replace") as terminal:
+        terminal.wait_for("use /media/usb/enrolld-provisioning.txt (reference enb-4711)?")
+        terminal.type("")
+        terminal.wait_for("one-time secret of reference enb-4711")
+        terminal.type("mistyped")
+        terminal.wait_for("nothing was sent")
+        terminal.type("y")
+        terminal.type(SECRET)
+        shown = " ".join(terminal.wait_for("finished:").split())
+        assert terminal.ended() == 0
+    assert "compare: this root was learned" not in shown
+    assert site.serial != before
+    site.run("rm", "-r", "/media/usb")
+
+
 def test_a_request_that_waits_is_the_daemons_after_the_technician_has_left(site: Site, tmp_path: Path) -> None:
     site.start_ca("--poll-delay 8s --check-after 1")
     before = site.serial

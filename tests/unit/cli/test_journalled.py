@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from agent import journal
-from agent.cli import output
+from agent.cli.steps import Steps
 
 
 def test_steps_are_not_written_twice_where_standard_error_goes_to_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "journal"
-    with place.open("w") as stream, output.Steps("ike") as steps:
+    with place.open("w") as stream, Steps("ike") as steps:
         status = os.fstat(stream.fileno())
         monkeypatch.setattr(sys, "stderr", stream)
         steps.step("shown, as this is not the journal")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cli import output
+from agent.cli.steps import Steps
 
 
 class Terminal(io.StringIO):
@@ -107,7 +108,7 @@ def test_a_table_yields_on_a_terminal_that_is_too_narrow(monkeypatch: pytest.Mon
 
 
 def test_steps_are_plain_lines_with_the_time(capsys: pytest.CaptureFixture[str]) -> None:
-    with output.Steps("ike") as steps:
+    with Steps("ike") as steps:
         steps.step("sending ir\x1b[2J")
     told = capsys.readouterr().err
     assert told[2] == told[5] == ":"

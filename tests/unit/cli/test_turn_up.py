@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from agent.errors import ConfigurationError, SecretError
 from agent.labca import LabCa
 from tests.bare import Bare, answer_all
 from tests.printed import valid
-from tests.screen import screen
+from tests.screen import Screen, screen
 from tests.station import ENROLLCTL, ENVIRONMENT, REFERENCE, SECRET, until
 
 CONTENT = Provisioning(
@@ -109,14 +112,23 @@ def test_a_wrong_secret_where_nobody_can_be_asked_is_one_try(bare: Bare) -> None
 # ------------------------------------------------------------------------------------------------------ on a terminal
 
 
+@contextmanager
+def a_quick_turn_up(bare: Bare, *arguments: str) -> Iterator[Screen]:
+    """A turn-up on a terminal: ten answers are enough, and a minute of machine time."""
+    begun = time.monotonic()
+    with screen(bare.directory, bare.command(*arguments)) as terminal:
+        yield terminal
+        assert terminal.answers <= 10
+        terminal.assert_fits()
+    assert time.monotonic() - begun < 60
+
+
 def test_a_technician_gives_six_answers_and_gets_a_page(bare: Bare) -> None:
-    with screen(bare.directory, bare.command()) as terminal:
+    with a_quick_turn_up(bare) as terminal:
         answer_all(terminal, bare.url)
         terminal.wait_for("TURN-UP REPORT")
         assert terminal.ended() == 0
         shown = terminal.scrolled()
-        terminal.assert_fits()
-    assert terminal.answers <= 10
     assert SECRET not in shown
     for step in ("sending ir", "the certificate passed every check", "sending certConf", "installed"):
         assert step in shown
@@ -124,7 +136,7 @@ def test_a_technician_gives_six_answers_and_gets_a_page(bare: Bare) -> None:
 
 
 def test_a_wrong_secret_then_a_right_one_is_enough(bare: Bare) -> None:
-    with screen(bare.directory, bare.command()) as terminal:
+    with a_quick_turn_up(bare) as terminal:
         answer_all(terminal, bare.url, secret="wrong-one")
         terminal.wait_for("the CA does not accept the secret")
         terminal.wait_for("(Enter: stop here)")
@@ -132,7 +144,6 @@ def test_a_wrong_secret_then_a_right_one_is_enough(bare: Bare) -> None:
         terminal.wait_for("TURN-UP REPORT")
         assert terminal.ended() == 0
         assert "wrong-one" not in terminal.scrolled()
-    assert terminal.answers <= 10
 
 
 def test_before_the_third_secret_a_warning_is_shown_and_after_it_no_more_is_asked(bare: Bare) -> None:
@@ -161,10 +172,22 @@ def test_secrets_that_were_refused_in_an_earlier_run_count(bare: Bare) -> None:
         assert terminal.ended() == 0
 
 
+def test_a_ca_that_decides_while_the_technician_waits_is_one_turn_up(slow_lab: LabCa, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    bare = Bare(tmp_path, slow_lab.url)
+    slow_lab.approve()
+    with a_quick_turn_up(bare) as terminal:
+        answer_all(terminal, bare.url)
+        terminal.wait_for("the CA has not decided yet")
+        assert slow_lab.approve() == 1
+        terminal.wait_for("result: done: the certificate is installed and valid")
+        assert terminal.ended() == 0
+
+
 def test_a_pending_ca_ends_in_a_page_that_says_so_and_the_next_run_goes_on(slow_lab: LabCa, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o700)
     bare = Bare(tmp_path, slow_lab.url)
-    with screen(bare.directory, bare.command("--wait", "0s")) as terminal:
+    with a_quick_turn_up(bare, "--wait", "0s") as terminal:
         answer_all(terminal, bare.url)
         terminal.wait_for("the CA has not decided yet (the request is being considered)")
         shown = terminal.wait_for("result: pending: the CA has not decided yet")
