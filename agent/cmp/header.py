@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from agent.cmp import asn1, der
@@ -62,13 +63,16 @@ def moment(value: Any) -> datetime:
     if found is None:
         raise der.malformed(f"{clean_text(written, 40)!r} is not a time")
     whole, fraction = found.groups(default="")
-    try:
-        seconds = datetime.strptime(whole, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    try:  # not by strptime, which loads tables of the locale first
+        year, month, day, hour, minute, second = (int(whole[start:end]) for start, end in pairwise(_PLACES))
+        seconds = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
         raise der.malformed(f"{written[:20]!r} is not a time") from error
     return seconds.replace(microsecond=int(fraction[:6].ljust(6, "0")))
 
 
+_PLACES: Final = (0, 4, 6, 8, 10, 12, 14)
+"""Where year, month, day, hour, minute and second begin and end."""
 _GENERALIZED_TIME: Final = re.compile(r"(\d{14})(?:\.(\d+))?Z", re.ASCII)
 
 

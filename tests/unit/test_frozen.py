@@ -88,6 +88,35 @@ def test_wrong_arguments_are_refused_in_python_s_own_words(keywords: dict[str, A
     assert str(found.value).partition("(")[2] == str(expected.value).partition("(")[2]
 
 
+def test_it_is_filled_in_the_same_way_however_often_it_is_used() -> None:
+    @frozen
+    class Fresh:
+        x: int
+        marks: list[int] = field(default_factory=list)
+        label: str = field(default="a", init=False)
+
+    made = [Fresh(number) for number in range(100)]
+    assert [(one.x, one.marks, one.label) for one in made] == [(number, [], "a") for number in range(100)]
+    assert len({id(one.marks) for one in made}) == 100
+    assert Fresh(1, [2]) == Fresh(x=1, marks=[2])
+
+
+def test_arguments_given_twice_or_too_many_are_refused_at_the_first_use() -> None:
+    @frozen
+    class Fresh:
+        x: int = 0
+
+    with pytest.raises(TypeError, match="multiple values"):
+        Fresh(1, x=2)  # type: ignore[misc]
+
+    @frozen
+    class Other:
+        x: int = 0
+
+    with pytest.raises(TypeError, match="positional"):
+        Other(1, 2)  # type: ignore[call-arg]
+
+
 def test_it_is_shown_and_hashed_as_a_dataclass_is() -> None:
     assert repr(OURS(1, secret=b"s")) == repr(STANDARD(1, secret=b"s"))
     assert hash(OURS(1, 2, label="a")) == hash(OURS(1, 2, label="b")) != hash(OURS(2, 1))
