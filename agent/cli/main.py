@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -141,5 +142,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(output.finish(code if isinstance(code, int) else 0))
 
 
+def run() -> NoReturn:
+    """Run ``enrollctl`` as a process, which ends at once: to take apart what was imported is a tenth of its time."""
+    try:
+        main()
+    except SystemExit as end:  # everything is flushed (output.finish)
+        os._exit(end.code if isinstance(end.code, int) else 0)
+
+
 if __name__ == "__main__":
-    main()
+    run()

@@ -8,7 +8,6 @@ import json
 import os
 import resource
 import sys
-import traceback
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
@@ -110,6 +109,8 @@ def _without_memory() -> Outcome:
 
 
 def _defect(error: Exception) -> Outcome:
+    import traceback  # noqa: PLC0415 - defects are rare, and it reads source code
+
     traceback.print_exception(error, file=sys.stderr)
     return Outcome(
         verdict=Verdict.FAILED,
