@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _FULL: Final = "free space (df -h {directory}) or inodes (df -i {directory}) on that file system"
@@ -61,10 +59,23 @@ def state_error(error: OSError, doing: str, path: Path) -> StateError:
     return StateError(f"cannot {doing} {path}: {os.strerror(code)} ({name})", remedy=remedy)
 
 
-@contextmanager
-def reported(doing: str, path: Path) -> Iterator[None]:
-    """Turn an ``OSError`` of the block into the :class:`StateError` "cannot ``doing`` ``path``: ..."."""
-    try:
-        yield
-    except OSError as error:
-        raise state_error(error, doing, path) from error
+class reported:  # noqa: N801 - read as a verb: with reported("write", path)
+    """Turn an ``OSError`` of the block into the :class:`StateError` "cannot ``doing`` ``path``: ...".
+
+    A class and not a generator: a job enters a hundred such blocks.
+    """
+
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, doing: str, path: Path) -> None:
+        """Name what is done to what."""
+        self._doing = doing
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Raise in its place what people understand."""
+        if isinstance(error, OSError):
+            raise state_error(error, self._doing, self._path) from error
