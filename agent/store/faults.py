@@ -22,7 +22,7 @@ REMEDIES: Final[dict[int, str]] = {
     errno.EDQUOT: "raise the disk quota of user {user}, or free space within it",
     errno.EFBIG: "raise the file size limit of this process (LimitFSIZE=, ulimit -f)",
     errno.EROFS: "remount the file system of {directory} writable; it is often read-only after disk errors: see "
-    "'journalctl -k'",
+    "'journalctl -k'. Where it is for enrolld only, it was replaced while enrolld ran: 'systemctl restart enrolld'",
     errno.EIO: "the disk reports errors: see 'journalctl -k', and replace it",
     errno.EACCES: "run the command with sudo; if enrolld itself says this (user {user}), {directory} must belong to "
     "it: see 'ls -la {directory}'",

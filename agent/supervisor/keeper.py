@@ -186,7 +186,9 @@ class Keeper:
 
     def _decide(self, kept: Kept, waited_for: Action | None) -> None:
         self._roster.withdraw(kept)
+        first = not kept.state
         seen, now, settings = self._look(kept)
+        kept.hurried |= first and schedule.may_be_mended(seen)
         following = schedule.decide(
             seen,
             now,

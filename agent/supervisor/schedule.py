@@ -71,6 +71,11 @@ RETRY: Final[dict[Verdict, RetryRule]] = {
 }
 
 
+_MENDED_BY_A_START: Final = frozenset(RETRY[one].next_action for one in (Verdict.MISCONFIGURED, Verdict.NEEDS_SECRET))
+"""No PIN: nothing on disk tells whether it is the one that was refused, and a token locks after a few. A token that
+comes is heard of (``agent.supervisor.plugging``)."""
+
+
 @frozen
 class Next:
     """Do ``action`` after ``wait`` seconds; None: look again then."""
@@ -123,6 +128,14 @@ def _meanwhile(seen: Overview, now: datetime, *, may_retire: bool) -> Next:
     if retiring == 0.0:
         return Next(Action.RETIRE, 0.0)
     return Next(None, min(max(_until(seen.next_action_at, now), 1.0), LOOK_AGAIN, asking or LOOK_AGAIN, retiring))
+
+
+def may_be_mended(seen: Overview) -> bool:
+    """Tell whether a start of the daemon may have brought what a person was needed for, as a reload may.
+
+    systemd hands over a new secret at a start only. One that was refused is known by what is on disk of it.
+    """
+    return seen.next_action in _MENDED_BY_A_START
 
 
 def pause(seen: Overview, verdict: Verdict, now: datetime, *, times: int, uniform: float, asked: float | None) -> float:

@@ -417,6 +417,18 @@ def test_a_reload_tries_at_once_what_was_misconfigured_but_not_what_is_unreachab
     assert post.jobs == [("bad", "enroll"), ("far", "enroll"), ("bad", "enroll")]
 
 
+def test_a_start_tries_at_once_what_a_person_may_have_mended_by_it(tmp_path: Path) -> None:
+    """systemd hands a new secret over at a start only; so nobody waits for hours after it, nor needs a command."""
+    post = Post(tmp_path, "ike", "bad", "far")
+    post.answer |= {"ike": ends(Verdict.NEEDS_SECRET), "bad": ends(Verdict.MISCONFIGURED)}
+    post.answer["far"] = ends(Verdict.UNREACHABLE)
+    post.pass_(1.5)
+    post.write_secret("neu")
+    post.restart("ike", "bad", "far")
+    post.pass_(0.5)
+    assert sorted(post.jobs[3:]) == [("bad", "enroll"), ("ike", "enroll")]
+
+
 # --- reload, orders and the end ---------------------------------------------------------------------------------------
 
 
