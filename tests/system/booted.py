@@ -1,7 +1,8 @@
 """A booted Debian with systemd as PID 1 and a journald of its own: systemd-nspawn over a cached tree.
 
 The tree is never written to: every machine is an overlay over it, in a network namespace with nothing but loopback.
-Tree and package are kept between runs in ``$XDG_CACHE_HOME/enrolld-tests``, named after what they are built from.
+Most tests begin where the package is installed already, which is a second layer. Trees, packages and layers are kept
+between runs in ``$XDG_CACHE_HOME/enrolld-tests``, named after what they are built from.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,7 +29,13 @@ from agent.events import EVENTS, Event
 ROOT: Final = Path(__file__).parents[2]
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "enrolld-tests"
 _RECIPE: Final = Path(__file__).with_name("tree.sh")
-_BUILT_FROM: Final = ("agent", "hsm", "systemd", "packaging", "config", ".ci/constraints.txt", "pyproject.toml")
+_RELEASE: Final = Path("/etc/os-release")
+_BUILT_FROM: Final = (
+    *("agent", "hsm", "systemd", "packaging", "config", "docs", "README.md", "CHANGELOG.md", "pyproject.toml"),
+    *(".ci/constraints.txt", ".ci/requirements.lock"),
+)
+_BUILT_AT: Final = "1750000000"
+"""What the package takes for the time of the last commit."""
 _ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
@@ -39,8 +47,7 @@ _ENVIRONMENT: Final = {
 
 def tree() -> Path:
     """Return the file tree of a small Debian, built if it is not there."""
-    release = Path("/etc/os-release").read_bytes()
-    with _cached("tree", [_RECIPE.read_bytes(), release], keep=2) as (place, new):
+    with _cached("tree", [_RECIPE.read_bytes(), _RELEASE.read_bytes()], keep=2) as (place, new):
         if new:
             _make(_RECIPE, place)
     return place
@@ -48,15 +55,36 @@ def tree() -> Path:
 
 def package() -> Path:
     """Return the Debian package of the sources as they are, built if they have changed."""
-    with _cached("package", _sources(), keep=2) as (place, new):
+    with _cached("package", _sources(), keep=4) as (place, new):
         if new:
-            _make(ROOT / "packaging/build-deb", place)
+            build_package(place)
     (found,) = place.glob("*.deb")
     return found
 
 
+def build_package(place: Path) -> None:
+    """Build the Debian package into ``place``."""
+    _make(ROOT / "packaging/build-deb", place)
+
+
+def installation() -> Path:
+    """Return what installing the package changes in the tree, to be laid over it."""
+    with _cached("installed", [*_sources(), _RECIPE.read_bytes(), _RELEASE.read_bytes()], keep=4) as (place, new):
+        if new:
+            with Machine() as machine:
+                machine.install(package())
+                machine.power_off()
+                # Each machine over it is one of its own, with a journal of its own.
+                machine.write("/etc/machine-id", "")
+                for journal in (machine.root / "var/log/journal").iterdir():
+                    shutil.rmtree(journal)
+                subprocess.run(["cp", "--archive", machine.place / "up", place], check=True)
+    return place / "up"
+
+
 def _make(script: Path, place: Path) -> None:
-    done = subprocess.run([script, place], capture_output=True, text=True, check=False, timeout=600)
+    environment = os.environ | {"SOURCE_DATE_EPOCH": _BUILT_AT}
+    done = subprocess.run([script, place], env=environment, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -65,7 +93,7 @@ def _sources() -> Iterator[bytes]:
         place = ROOT / name
         for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if path.is_file() and "__pycache__" not in path.parts:
-                yield str(path).encode()
+                yield str(path.relative_to(ROOT)).encode()
                 yield path.read_bytes()
 
 
@@ -94,8 +122,9 @@ def _cached(kind: str, made_from: Iterable[bytes], *, keep: int) -> Iterator[tup
 class Machine:
     """One booted Debian; a context manager. What it writes is gone at the end."""
 
-    def __init__(self) -> None:
-        """Lay the overlay; nothing runs yet."""
+    def __init__(self, *, installed: bool = False) -> None:
+        """Find a place for it; nothing runs yet. ``installed``: the package is installed in it already."""
+        self._layers = (installation(), tree()) if installed else (tree(),)
         # Not below /tmp: overlayfs does not write to every file system that /tmp may be.
         self.place = Path(tempfile.mkdtemp(prefix="enrolld-machine-", dir="/var/tmp"))
         self.root = self.place / "root"
@@ -106,7 +135,8 @@ class Machine:
         """Boot it."""
         for name in ("up", "work", "root"):
             (self.place / name).mkdir(mode=0o755)
-        layers = f"lowerdir={tree()},upperdir={self.place}/up,workdir={self.place}/work"
+        lower = ":".join(map(str, self._layers))
+        layers = f"lowerdir={lower},upperdir={self.place}/up,workdir={self.place}/work"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, self.root], check=True)
         try:
             self.boot()
@@ -153,7 +183,7 @@ class Machine:
             self._leader = leader
 
     def power_off(self) -> None:
-        """Shut it down in order."""
+        """Shut it down in order; :meth:`boot` starts it again."""
         self._end(signal.SIGTERM)
 
     def pull_the_plug(self) -> None:
@@ -211,15 +241,45 @@ class Machine:
         shown = self.run("journalctl", "--output=json", "--all", "--no-pager", "--quiet", *wanted, *matches).stdout
         return [json.loads(line) for line in shown.splitlines()]
 
-    def until(self, condition: Callable[[], object], *, seconds: float = 90) -> None:
+    def hear(
+        self, event: Event, *matches: str, times: int = 1, since: str = "", seconds: float = 180
+    ) -> list[dict[str, Any]]:
+        """Listen to the journal until it holds ``event`` so many ``times`` after the cursor ``since``; return them."""
+        after = (f"--after-cursor={since}",) if since else ()
+        wanted = (f"MESSAGE_ID={EVENTS[event].message_id}", *matches)
+        found: list[dict[str, Any]] = []
+        with subprocess.Popen(
+            self.entered("journalctl", "--follow", "--no-tail", "--output=json", "--all", "--quiet", *after, *wanted),
+            env=_ENVIRONMENT, stdout=subprocess.PIPE, start_new_session=True,
+        ) as listener:  # fmt: skip
+            assert listener.stdout is not None
+            end = threading.Timer(seconds, os.killpg, (listener.pid, signal.SIGKILL))
+            end.start()
+            try:
+                while len(found) < times and (line := listener.stdout.readline()):
+                    found.append(json.loads(line))
+            finally:
+                end.cancel()
+                with suppress(ProcessLookupError):
+                    os.killpg(listener.pid, signal.SIGKILL)
+        assert len(found) == times, f"{event} came {len(found)} times, not {times}\n{self._said()}"
+        return found
+
+    def cursor(self) -> str:
+        """Return where the journal ends now."""
+        shown = self.run("journalctl", "--lines=1", "--output=json", "--quiet").stdout
+        return str(json.loads(shown)["__CURSOR"])
+
+    def until(self, condition: Callable[[], object], *, seconds: float = 180) -> None:
         """Wait for ``condition``; if in vain, fail with what enrolld wrote into the journal."""
         end = time.monotonic() + seconds
         while not condition():
-            if time.monotonic() > end:
-                status = self.systemctl("status", "--no-pager", "enrolld", check=False)
-                said = self.run("journalctl", "--no-pager", "-n", "60", "-o", "short-precise", check=False).stdout
-                raise AssertionError(f"waited in vain\n{status}\n{said}")
+            assert time.monotonic() < end, f"waited in vain\n{self._said()}"
             time.sleep(0.3)
+
+    def _said(self) -> str:
+        status = self.systemctl("status", "--no-pager", "enrolld", check=False)
+        return status + self.run("journalctl", "--no-pager", "-n", "60", "-o", "short-precise", check=False).stdout
 
     def install(self, archive: Path) -> None:
         """Install a Debian package from outside."""

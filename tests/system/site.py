@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from agent.events import Event
 from tests.system.booted import Machine
 
 SECRET: Final = "Pl4nted-one-time-secret"
@@ -17,12 +19,18 @@ Description=Lab CA of the tests
 [Service]
 ExecStart=enrollctl lab-ca --directory /srv/ca --secret enb-4711={secret} {options}
 Restart=always
+RestartSec=1s
 [Install]
 WantedBy=multi-user.target
 """
 _DROP_IN: Final = """\
 [Service]
 LoadCredential=ike-secret:/etc/enrolld/ike-secret
+"""
+_APPROVE: Final = """\
+from pathlib import Path
+from agent.labca import LabCa, LabCaSettings
+print(LabCa(LabCaSettings(directory=Path("/srv/ca"))).approve())
 """
 
 
@@ -38,15 +46,21 @@ class Site(Machine):
         self.until((self.root / "srv/ca/root.pem").exists)
         self.until(lambda: "8829" in self.run("journalctl", "-u", "lab-ca", "-o", "cat", "--no-pager").stdout)
 
-    def configure(self, identity: dict[str, Any] | None = None, authority: dict[str, Any] | None = None) -> None:
-        """Write configuration, root certificate and credential as a technician does."""
+    def approve(self) -> None:
+        """Be the person at the CA, who approves the one request that waits."""
+        assert self.run("/usr/lib/enrolld/bin/python3", "-I", "-c", _APPROVE).stdout == "1\n"
+
+    def configure(self, identity: dict[str, Any] | None = None, **more: Any) -> None:
+        """Write configuration, root certificate and credential as a technician does.
+
+        ``identity`` is added to the identity, ``more`` are further sections.
+        """
         document = {
             "authorities": {
                 "lab": {
                     "urls": ["http://127.0.0.1:8829/.well-known/cmp"],
                     "trust-anchors": ["operator-root.pem"],
                 }
-                | (authority or {})
             },
             "identities": {
                 "ike": {
@@ -56,12 +70,32 @@ class Site(Machine):
                 }
                 | (identity or {})
             },
-        }
+        } | more
         self.write("/etc/enrolld/enrolld.yaml", yaml.safe_dump(document))
         self.write("/etc/enrolld/operator-root.pem", (self.root / "srv/ca/root.pem").read_text())
         self.write("/etc/enrolld/ike-secret", f"{SECRET}\n", 0o600)
         self.write("/etc/systemd/system/enrolld.service.d/credentials.conf", _DROP_IN)
         self.systemctl("daemon-reload")
+
+    def start(self) -> None:
+        """Start enrolld, and return when it is ready."""
+        self.systemctl("start", "enrolld")
+
+    def enrolled(self, ca: str = "") -> None:
+        """Let it have its first certificate, from a CA with the options ``ca``."""
+        self.start_ca(ca)
+        self.configure()
+        self.start()
+        self.hear(Event.INSTALLED)
+
+    def said(self) -> list[dict[str, Any]]:
+        """Return every entry of enrolld's unit but systemd's own about it."""
+        return [entry for entry in self.entries(None, "_SYSTEMD_UNIT=enrolld.service") if "MESSAGE" in entry]
+
+    @property
+    def control(self) -> Path:
+        """The control socket, as this machine sees it from outside."""
+        return Path(f"/proc/{self._leader}/root/run/enrolld/io.enrolld.control")
 
     @property
     def serial(self) -> str:

@@ -11,7 +11,7 @@ for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources}; do
 done
 # shellcheck disable=SC2016
 mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
-    --include=systemd,systemd-sysv,dbus,python3,procps \
+    --include=systemd,systemd-sysv,dbus,python3,python3-venv,procps,softhsm2 \
     --customize-hook='for unit in console-getty.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
         dpkg-db-backup.timer fstrim.timer; do ln -sf /dev/null "$1/etc/systemd/system/$unit"; done' \
     --customize-hook=': >"$1/etc/machine-id"; mkdir -p "$1/var/log/journal"; echo site >"$1/etc/hostname"' \
