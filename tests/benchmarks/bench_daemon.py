@@ -170,6 +170,20 @@ def start_the_peer(peer: certmonger.Certmonger) -> tuple[float, Memory]:
         return answered, memory(pid)
 
 
+def interpreter() -> Memory:
+    """Return the memory of a Python that has done nothing yet: below this no daemon in Python can come."""
+    program = "import sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        occupied = memory(process.pid)
+        process.stdin.close()
+    return occupied
+
+
 def watch(pids: list[int], seconds: float) -> list[Idle]:
     """Return what each of these processes does in ``seconds`` in which nothing is asked of it."""
     for pid in pids:
@@ -214,15 +228,12 @@ def measure(place: Path, numbers: list[int], seconds: float, times: int) -> None
     names = [f"enrolld, {number}" for number in numbers] + [f"certmonger, {number}" for number in numbers]
     memories = [ours[number][2] for number in numbers] + [theirs[number][1] for number in numbers]
     print(f"idle, watched for {seconds:.0f} s ({command_line()})")
-    print(
-        table(
-            ("daemon, identities", "PSS MiB", "private MiB", "RSS MiB", "wake-ups/min", "CPU ms/min"),
-            [
-                (name, *(f"{size / _MEBIBYTE:.1f}" for size in (one.pss, one.private, one.rss)), *_shown(woken))
-                for name, one, woken in zip(names, memories, idle, strict=True)
-            ],
-        )
-    )
+    rows: list[tuple[str, ...]] = [
+        (name, *_sizes(one), f"{woken.wakeups:.1f}", f"{woken.busy:.2f}")
+        for name, one, woken in zip(names, memories, idle, strict=True)
+    ]
+    rows.append(("a bare Python", *_sizes(interpreter()), "", ""))
+    print(table(("daemon, identities", "PSS MiB", "private MiB", "RSS MiB", "wake-ups/min", "CPU ms/min"), rows))
     print(f"\nstart, median of {times} (least to most); CPU of the daemon's own process")
     rows = [_start_row(f"enrolld, {number}", number, *ours[number][:2]) for number in numbers]
     rows += [(f"certmonger, {number}", f"{theirs[number][0]:.3f}", "one start", "", "") for number in numbers]
@@ -232,8 +243,8 @@ def measure(place: Path, numbers: list[int], seconds: float, times: int) -> None
         print(line)
 
 
-def _shown(idle: Idle) -> tuple[str, str]:
-    return f"{idle.wakeups:.1f}", f"{idle.busy:.2f}"
+def _sizes(one: Memory) -> tuple[str, ...]:
+    return tuple(f"{size / _MEBIBYTE:.1f}" for size in (one.pss, one.private, one.rss))
 
 
 def _start_row(name: str, number: int, starts: list[Started], looks: list[float]) -> tuple[str, ...]:
