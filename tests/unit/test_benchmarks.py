@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.__main__ import verdicts, written
 from tests.benchmarks.authority import Authority, served
 from tests.benchmarks.bench_many_identities import helper, until_all
 from tests.benchmarks.certmonger import copied
@@ -147,3 +148,21 @@ def test_files_that_do_not_come_are_named(tmp_path: Path) -> None:
     until_all([tmp_path / "there"], seconds=0.0)
     with pytest.raises(TimeoutError, match=r"1 certificates were not there after 0 s: .*missing"):
         until_all([tmp_path / "there", tmp_path / "missing"], seconds=0.0)
+
+
+def test_the_table_of_all_goals_has_a_row_for_each_line_that_a_benchmark_prints() -> None:
+    met, missed = verdict("PSS, identities 1", 13.4, 14, "MiB"), verdict("rate", 2, 20, "x as fast", at_least=True)
+    said = f"some table: 3\n{met}\n{missed}\n"
+    command = "python tests/benchmarks/bench_daemon.py"
+    assert list(verdicts("daemon", said)) == [
+        ("PSS, identities 1", "13.40 MiB", "at most 14 MiB", "met", command),
+        ("rate", "2.00 x as fast", "at least 20 x as fast", "MISSED", command),
+    ]
+
+
+def test_the_document_keeps_everything_but_what_a_benchmark_has_printed_before() -> None:
+    document = written("# Performance\n\nText.\n", "many_identities", "old")
+    assert document.startswith("# Performance\n\nText.\n\n## Many identities\n")
+    again = written(f"{document}\nMore.\n", "many_identities", "new")
+    assert "old" not in again
+    assert again == f"{document}\nMore.\n".replace("old", "new")
