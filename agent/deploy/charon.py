@@ -172,14 +172,25 @@ class Charon:
         """Flush its cache of certificates: it would offer an old certificate of ours before the new one."""
         self._session.flush_certs({"type": "X509"})
 
-    def reauthenticate(self, unique: str) -> None:
+    def reauthenticate(self, connection: str, unique: str) -> None:
         """Have one IKE SA authenticated anew; what comes of it shows in a :class:`Watch`."""
-        self._session.rekey({"ike-id": unique, "reauth": "yes"})
+        with self._unless_gone(connection, unique):
+            self._session.rekey({"ike-id": unique, "reauth": "yes"})
 
-    def close(self, unique: str) -> None:
+    def close(self, connection: str, unique: str) -> None:
         """Have one IKE SA deleted, with what it carries; this does not wait for it."""
-        for _ in self._session.terminate({"ike-id": unique, "timeout": "-1"}):
-            pass
+        with self._unless_gone(connection, unique):
+            for _ in self._session.terminate({"ike-id": unique, "timeout": "-1"}):
+                pass
+
+    @contextmanager
+    def _unless_gone(self, connection: str, unique: str) -> Iterator[None]:
+        """Let charon say no for the one reason that the IKE SA is not there any more: its peer has replaced it."""
+        try:
+            yield
+        except CommandException:
+            if unique in self.tunnels(connection):
+                raise
 
     def initiate(self, connection: str, child: str) -> None:
         """Start a tunnel; what comes of it shows in a :class:`Watch`."""

@@ -7,7 +7,8 @@ The order, and why it is so:
    old key is there, charon may take the old certificate again (it looks into its cache first), and a new tunnel would
    prove nothing. If the new one fails, the old key is put back at once: it stays on disk until long after.
 3. One tunnel of each connection is re-authenticated, make-before-break. Only an ``ike-updown`` event of a new SA
-   counts: charon's commands succeed when authentication fails later. The other tunnels follow one by one.
+   counts: charon's commands succeed when authentication fails later. The other tunnels follow one by one. Of one that
+   was made twice, because both ends had authenticated it at the same moment, one remains.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ class Strongswan:
             waiting = sorted(newest.values(), key=_age)
             for unique in waiting[:_CANARIES]:
                 failed = len(watch.failed)
-                self._charon.reauthenticate(unique)
+                self._charon.reauthenticate(connection.name, unique)
                 _wait(watching, lambda failed=failed: bool(watch.up) or len(watch.failed) > failed, end)  # type: ignore[misc]
                 if watch.up:
                     break
@@ -195,7 +196,7 @@ class Strongswan:
             _wait(watching, lambda: watch.lost.issuperset(waiting), min(end, time.monotonic() + _OLD_ONES_GO))
             for double in peers.keys() - set(waiting) - watch.lost:
                 if newest[peers[double]] in watch.lost:
-                    self._charon.close(double)
+                    self._charon.close(connection.name, double)
             return self._summary(connection, watch, len(waiting))
 
     def _start(self, connection: Connection, watching: Iterator[Watch], end: float) -> str:
@@ -218,7 +219,7 @@ class Strongswan:
             if unique in watch.lost:  # its peer has done it
                 continue
             done = len(watch.up) + len(watch.failed)
-            self._charon.reauthenticate(unique)
+            self._charon.reauthenticate(watch.connection, unique)
             _wait(watching, lambda done=done: len(watch.up) + len(watch.failed) > done, end)  # type: ignore[misc]
 
     def _summary(self, connection: Connection, watch: Watch, wanted: int) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agent.frozen import frozen
+
 _KEPT_LINES: Final = 200
 _UNANSWERED: Final = "establishing IKE_SA failed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpiChange:
     """CHILD SAs came or went, by the SPIs on which charon receives."""
 
@@ -78,7 +80,8 @@ def purpose(details: dict[str, Any]) -> tuple[str, ...]:
     """Return with whom an IKE SA is and for what traffic; two of the same are one tunnel made twice."""
     children = details.get("child-sas", {}).values()
     selectors = (one for child in children for side in ("local-ts", "remote-ts") for one in child.get(side, ()))
-    return text(details.get("remote-id")), text(details.get("remote-host")), *sorted(map(text, selectors))
+    peer = (text(details.get(key)) for key in ("remote-id", "remote-host", "remote-port"))
+    return *peer, *sorted(map(text, selectors))
 
 
 def text(value: object) -> str:

@@ -92,6 +92,11 @@ class Booted(Site):
         return ("nsenter", f"--target={self._leader}", "--net")
 
     @property
+    def said_by_early(self) -> str:
+        """What the service for early packets has written into the journal."""
+        return self.run("journalctl", "--no-pager", "--unit=enrolld-early", "--output=cat").stdout
+
+    @property
     def status(self) -> dict[str, Any]:
         """What ``enrollctl status`` says of the identity."""
         (seen,) = yaml.safe_load(self.run("enrollctl", "status", "--json").stdout)
@@ -146,7 +151,7 @@ def test_the_sandboxed_daemon_brings_the_tunnel_up_gives_files_to_their_group_an
 
 def test_a_renewal_takes_the_tunnel_over_with_the_service_for_early_packets_beside_it(enb: Booted, seg: Side) -> None:
     enb.systemctl("start", "enrolld-early")
-    enb.until(lambda: "watching for packets" in enb.run("journalctl", "-u", "enrolld-early", "-o", "cat").stdout)
+    enb.until(lambda: "watching for packets" in enb.said_by_early)
     before, old = seg.established(), enb.serial
     enb.run("enrollctl", "renew", "ike")
     assert enb.serial != old
@@ -159,13 +164,17 @@ def test_a_renewal_takes_the_tunnel_over_with_the_service_for_early_packets_besi
     assert enb.systemctl("is-active", "enrolld-early") == "active\n"
 
 
-def test_a_charon_that_was_killed_has_the_credential_and_the_tunnel_again(enb: Booted, seg: Side) -> None:
+def test_a_charon_that_was_killed_has_the_credential_the_tunnel_and_the_service_beside_it_again(
+    enb: Booted, seg: Side
+) -> None:
     del seg
     enb.run("systemctl", "kill", "--signal=KILL", "strongswan")
     deployed = len(enb.entries(Event.DEPLOYED))
     enb.until(lambda: len(enb.entries(Event.DEPLOYED)) > deployed)
     enb.until(enb.reaches)
     enb.until(lambda: enb.status["state"] == "valid")
+    enb.until(lambda: enb.said_by_early.count("watching for packets") == 2)
+    assert "charon cannot be spoken to" in enb.said_by_early
 
 
 def test_a_gateway_that_does_not_trust_the_new_issuer_has_everything_go_back_and_the_journal_say_what_to_do(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.deploy.charon import Charon
 from agent.deploy.strongswan import _reason, _refusal
-from agent.deploy.watch import Watch
+from agent.deploy.watch import Watch, purpose
 from agent.errors import ConsumerRefused, ConsumerUnavailable, ConsumerUnproven
 
 
@@ -126,3 +126,13 @@ def test_a_socket_that_answers_rubbish_is_no_charon(tmp_path: Path, answer: byte
                 if not answer:
                     peer.shutdown(socket.SHUT_WR)
                 charon.certificates()
+
+
+def test_a_tunnel_made_twice_is_told_from_one_with_another_peer_or_for_other_traffic() -> None:
+    def tunnel(peer: bytes = b"enb1", port: bytes = b"4500", *networks: bytes) -> dict[str, Any]:
+        child = {"local-ts": [b"10.0.0.0/8"], "remote-ts": list(networks) or [b"10.46.1.1/32"]}
+        return {"remote-id": peer, "remote-host": b"192.0.2.1", "remote-port": port, "child-sas": {"s1-1": child}}
+
+    assert purpose(tunnel()) == purpose(tunnel())
+    others = tunnel(b"enb2"), tunnel(b"enb1", b"1024"), tunnel(b"enb1", b"4500", b"10.46.1.2/32")
+    assert len({purpose(one) for one in (tunnel(), *others)}) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import subprocess
@@ -104,6 +105,8 @@ def run(*arguments: str, prefix: tuple[str, ...] = ()) -> tuple[int, str]:
 def test_without_the_right_it_says_which(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "vici"))
-        code, said = run("--vici", str(tmp_path / "vici"), prefix=("setpriv", "--bounding-set=-net_raw"))
+        # Who is not root has it not anyway.
+        prefix = () if os.geteuid() else ("setpriv", "--bounding-set=-net_raw")
+        code, said = run("--vici", str(tmp_path / "vici"), prefix=prefix)
     assert code == 1
     assert "CAP_NET_RAW" in said
