@@ -34,6 +34,18 @@ def leads_to_journal(stream: IO[str]) -> bool:
     return (device, inode) == (str(status.st_dev), str(status.st_ino))
 
 
+def query(state_directory: Path) -> tuple[str, ...]:
+    """Return the arguments of ``journalctl`` for what enrolld has written.
+
+    Everybody may write under its name; who did, journald has from the kernel (``_UID``). It is root, the owner of the
+    state directory, or whoever asks.
+    """
+    writers = {0, os.geteuid()}
+    with suppress(OSError):
+        writers.add(state_directory.stat().st_uid)
+    return ("--identifier=enrolld", *(f"_UID={user}" for user in sorted(writers)))
+
+
 def send(event: Event, text: str, fields: Mapping[str, str]) -> bool:
     """Write ``event`` with its sentence and upper-case ``fields``; return whether it went out.
 

@@ -15,18 +15,17 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from agent import __version__, structure
 from agent.cli import scrubbing
 from agent.errors import AgentError, StateError
+from agent.journal import query
 from agent.overview import look
+from agent.settings import Settings
 from agent.store.atomic import read_if_present
 from agent.store.generations import IdentityStore
 from agent.store.recording import Recordings
-
-if TYPE_CHECKING:
-    from agent.settings import Settings
 
 GENERATION_FILES: Final = ("certificate.pem", "chain.pem", "trust-anchors.pem", "credential.json", "private-key.uri")
 IDENTITY_FILES: Final = ("state.json", "deployment.json")
@@ -61,7 +60,7 @@ def parts(
         yield from _state(settings, now, scrub)
     if diagnosis is not None:
         yield "doctor.json", _json(diagnosis, scrub)
-    yield "journal.txt", scrub(journal()).encode()
+    yield "journal.txt", scrub(journal(settings)).encode()
 
 
 def _scrubber(settings: Settings | None) -> tuple[scrubbing.Scrubber, list[str]]:
@@ -113,10 +112,11 @@ def _has_release() -> bool:
     return any(Path(one).exists() for one in ("/etc/os-release", "/usr/lib/os-release"))
 
 
-def journal() -> str:
+def journal(settings: Settings | None) -> str:
     """Return what enrolld wrote to the journal last; why not, where there is none."""
     form = ("--output=short-iso-precise", "--no-pager", "--utc")
-    command = ["journalctl", "--identifier=enrolld", f"--lines={_JOURNAL_LINES}", *form]
+    written = query((settings or Settings(authorities={}, identities={})).state_directory)
+    command = ["journalctl", f"--lines={_JOURNAL_LINES}", *form, *written]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -46,7 +46,11 @@ def command(context: Context, name: str | None, *, interval: float) -> int:
     settings = load(context.config)
     names = [chosen(settings, name)] if name else list(settings.identities)
     picture = _Picture(settings, names) if output.styled(sys.stdout) else _Lines(settings, names)
-    with picture, Events(settings.runtime_directory, names) as events, suppress(KeyboardInterrupt):
+    with (
+        picture,
+        Events(settings.runtime_directory, settings.state_directory, names) as events,
+        suppress(KeyboardInterrupt),
+    ):
         while True:
             picture.show()
             picture.events.extend(events.within(interval))

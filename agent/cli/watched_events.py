@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from agent.control_client import Client
 
-_JOURNAL: Final = ("journalctl", "--identifier=enrolld", "--follow", "--lines=20", "--output=json", "--no-pager")
+_JOURNAL: Final = ("journalctl", "--follow", "--lines=20", "--output=json", "--no-pager")
 _READ_SIZE: Final = 65_536
 
 
@@ -37,9 +37,10 @@ class _Source(Protocol):
 class Events(AbstractContextManager["Events"]):
     """The events of some identities. Where nothing tells of them, only time passes."""
 
-    def __init__(self, directory: Path, names: list[str]) -> None:
+    def __init__(self, directory: Path, state_directory: Path, names: list[str]) -> None:
         """``directory`` is enrolld's runtime directory."""
         self._directory = directory
+        self._state_directory = state_directory
         self._names = names
         self._stack = ExitStack()
         self._source: _Source | None = None
@@ -71,7 +72,7 @@ class Events(AbstractContextManager["Events"]):
     def _found(self) -> _Source | None:
         if journal.available():
             try:
-                return _Journal(self._stack, self._names)
+                return _Journal(self._stack, self._state_directory, self._names)
             except OSError:  # no journalctl
                 return None
         try:
@@ -87,11 +88,15 @@ class Events(AbstractContextManager["Events"]):
 class _Journal:
     """``journalctl --follow``."""
 
-    def __init__(self, stack: ExitStack, names: list[str]) -> None:
+    def __init__(self, stack: ExitStack, state_directory: Path, names: list[str]) -> None:
         self._names = names
         self._rest = b""
         self._process = subprocess.Popen(
-            _JOURNAL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0, bufsize=0
+            (*_JOURNAL, *journal.query(state_directory)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+            bufsize=0,
         )
         stack.callback(self._end)
 

@@ -91,6 +91,8 @@ class Daemon:
         """End as soon as no worker runs any more."""
         self.notifier.stopping("waiting for the jobs under way" if self.keeper.running else "ending")
         self.keeper.stop()
+        if self._reading is not None:
+            self._reading.process.signal(signal.SIGKILL)  # nobody needs what it finds
         self._stopping()
 
     def _stopping(self) -> None:
@@ -112,6 +114,9 @@ class Daemon:
     def _configured(self) -> None:
         reading, self._reading = self._reading, None
         assert reading is not None  # noqa: S101 - it has called us
+        if self.keeper.stopping:
+            reading.close()
+            return
         try:
             configuration = finish(reading)
             clock_file = ClockFile(configuration.common.state_directory)

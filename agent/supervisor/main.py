@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent import __version__
+from agent import __version__, cores
 from agent.supervisor.reading import Reading
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _CONFIG: Final = Path("/etc/enrolld/enrolld.yaml")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; return 0 after SIGTERM or SIGINT, 2 for a configuration that cannot be used."""
+    cores.prevent()
     path = _path(sys.argv[1:] if arguments is None else arguments)
     reading = Reading(path)
     from agent.supervisor.daemon import Daemon  # noqa: PLC0415 - while the other process reads the configuration

@@ -52,7 +52,9 @@ def write(path: Path, content: str) -> None:
     """
     draft = path.with_name(f".{path.name}.new")
     with reported("write", path):
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        # Others may write in this directory: what they left there is replaced, and neither written to nor waited for.
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(content)
         draft.replace(path)

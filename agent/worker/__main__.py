@@ -11,7 +11,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
-from agent import structure
+from agent import cores, structure
 from agent.contract import VERDICTS, VERSION, Action, Job, Outcome, Verdict
 from agent.errors import AgentError
 from agent.worker.environment import Environment, Interruption
@@ -27,8 +27,7 @@ _MEBIBYTE = 1 << 20
 
 def main() -> int:
     """Run the worker; return its exit code, which repeats the verdict."""
-    # Keys and secrets are in this memory, and a vendor's library may crash in it: no core file holds them.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cores.prevent()
     output = _own_output()
     reporter = Reporter(output, {})
     try:

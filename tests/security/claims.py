@@ -56,8 +56,8 @@ ON_THE_PATH: Final = Attacker(
             ),
         ),
         Claim(
-            "What he claims without proof is shown as unproven and decides nothing: no request ends, no certificate in "
-            "use is touched, and nobody is sent for another secret once the CA took ours.",
+            "What he claims without proof is shown as unproven: no open request ends by it, no certificate in use is "
+            "touched, and nobody is sent for another secret once the CA took ours.",
             at("cmp/test_answer_checks", "check_6_an_unprotected_error_is_shown_as_unproven_and_changes_nothing")
             + at(
                 "worker/test_enrollment",
@@ -84,7 +84,22 @@ ON_THE_PATH: Final = Attacker(
             + at(
                 "cmp/test_pitfalls", "pitfall_14_an_iteration_count_out_of_bounds_is_refused_before_anything_is_hashed"
             )
-            + at("net/test_answers", "a_length_beyond_the_cap_is_refused"),
+            + at("net/test_answers", "a_length_beyond_the_cap_is_refused")
+            + at("net/test_parsing", "lines_and_octets_without_end_are_given_up")
+            + at(
+                "net/test_connection",
+                "an_endless_answer_is_cut_off",
+                "endless_interim_answers_are_cut_off",
+                "a_silent_server_ends_the_exchange_in_time",
+                "a_drip_does_not_extend_the_deadline",
+            ),
+        ),
+        Claim(
+            "One forged answer does not put a request off for long: a wait that HTTP asks for is cut to an hour, and "
+            "one that CMP asks for counts in a protected answer only.",
+            at("net/test_answers", "retry_after_is_within_bounds_whatever_it_says")
+            + at("worker/test_enrollment", "a_wait_that_nobody_vouches_for_is_an_hour_at_the_most")
+            + at("cmp/test_answer_checks", "check_6_an_unprotected_waiting_is_not_waited_for"),
         ),
         Claim(
             "He cannot lead it elsewhere: redirects are not followed, and no environment variable names a proxy.",
@@ -108,13 +123,17 @@ ON_THE_PATH: Final = Attacker(
                 "net/test_tls",
                 "nothing_older_than_tls_1_2_is_offered",
                 "a_certificate_for_another_name_is_refused",
+                "an_issuer_we_do_not_trust_is_refused",
+                "the_roots_of_the_system_vouch_for_nobody",
                 "https_without_anchors_is_a_configuration_error",
             ),
         ),
     ),
-    "He can stop every message, so no certificate comes while he does; the device tries again until he is gone. With "
-    "http he reads names and certificates, which are public. From a message protected by a shared secret he can try "
-    "guesses at leisure: a secret needs the strength of a key (`enrollctl lab-ca` makes such), not of a password.",
+    "He can stop every message, so no certificate comes while he does; the device tries again until he is gone. Before "
+    "the CA has taken the one-time secret, a forged refusal of it looks like a true one, which no CA can protect: then "
+    "the daemon waits for a person, so that no reference is locked, and `enrollctl enroll NAME` sends it again. "
+    "With http he reads names and certificates, which are public. From a message protected by a shared secret he can "
+    "try guesses at leisure: a secret needs the strength of a key (`enrollctl lab-ca` makes such), not of a password.",
 )
 
 ANOTHER_USER: Final = Attacker(
@@ -159,8 +178,42 @@ ANOTHER_USER: Final = Attacker(
             + at("store/test_locking", "a_link_is_not_followed"),
         ),
         Claim(
-            "A worker that crashes leaves no core file with keys in it.",
-            _file("security/test_security", "a_worker_leaves_no_core_file"),
+            "A worker or daemon that crashes leaves no core file with keys or secrets in it, nor does a program get it "
+            "to which the kernel pipes such files.",
+            _file("security/test_security", "a_worker_leaves_no_core_file")
+            + at("supervisor/test_daemon", "it_leaves_no_core_file_with_secrets_that_pass_through_it"),
+        ),
+        Claim(
+            "He can ask the daemon for nothing, even where its socket was opened to all: the kernel says who he is. "
+            "The group of the service may look, and change nothing.",
+            at(
+                "supervisor/test_control",
+                "who_is_neither_root_nor_enrolld_nor_of_its_group_is_told_so_and_hung_up_on",
+            ),
+        ),
+        Claim(
+            "Nor can anybody on the socket keep root out, hold up the others or use up memory: places, sizes and what "
+            "is left unread are bounded.",
+            at(
+                "supervisor/test_varlink",
+                "those_who_may_only_read_leave_places_to_those_who_may_act",
+                "those_on_whose_connection_nothing_happens_give_way_and_are_told",
+                "a_client_has_one_call_done_in_a_turn_however_many_it_sends",
+                "a_client_that_reads_no_answers_is_asked_for_no_more_calls",
+                "who_does_not_read_what_he_wanted_to_be_told_is_dropped_and_told",
+                "a_lack_of_descriptors_makes_no_busy_loop_and_is_got_over",
+            ),
+        ),
+        Claim(
+            "What he writes to the journal under the name of enrolld is not shown as its own by `enrollctl`.",
+            at("cli/test_journalled", "only_what_root_enrolld_or_whoever_asks_has_written_is_read_as_enrolld_s"),
+        ),
+        Claim(
+            "What he leaves in the directory of the figures is neither written to nor waited for.",
+            at(
+                "supervisor/test_metrics",
+                "what_others_leave_in_the_directory_is_neither_waited_for_nor_written_to",
+            ),
         ),
     ),
     "He sees that enrolld runs, and what certificates say. Root and whoever is `enrolld` have everything.",
@@ -172,7 +225,8 @@ STOLEN: Final = Attacker(
     (
         Claim(
             "A key on a token is made there and does not leave it, not even on deployment.",
-            at("deploy/test_directory", "the_key_of_a_token_does_not_become_a_file"),
+            at("deploy/test_directory", "the_key_of_a_token_does_not_become_a_file")
+            + _file("hsm/test_store", "the_private_half_cannot_be_read_by_anybody"),
         ),
         Claim(
             "A wrong PIN is tried once, so the token is not locked by us, and none of it is kept but one octet.",
@@ -183,8 +237,18 @@ STOLEN: Final = Attacker(
             ),
         ),
         Claim(
-            "The one-time secret is in no file that enrolld writes: neither in an open request nor in a credential.",
-            at("cmp/test_memory", "a_snapshot_has_no_field_for_secrets")
+            "The one-time secret is in no file that enrolld writes: neither in an open request nor in a credential. Of "
+            "one that was refused two octets of a salted hash are kept, and it is not sent again by itself.",
+            at("cli/test_secrecy", "an_enrollment_shows_neither_secret_nor_key")
+            + at(
+                "worker/test_enrollment",
+                "which_secret_was_refused_is_remembered_until_another_one_is_sent_and_is_not_to_be_read",
+            )
+            + at(
+                "supervisor/test_daemon",
+                "a_refused_secret_is_not_sent_again_after_a_restart_a_reload_or_a_look_but_when_a_person_says_so",
+            )
+            + at("cmp/test_memory", "a_snapshot_has_no_field_for_secrets")
             + at("cmp/test_pitfalls", "pitfall_23_neither_secret_nor_private_key_is_in_anything_that_is_written"),
         ),
         Claim(

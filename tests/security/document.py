@@ -23,7 +23,7 @@ _WHO: Final = """\
 | --- | --- |
 | root | everything: it starts and stops the service and reads every file |
 | user `enrolld` | use keys and secrets, write the state directory, speak to the CA and to consumers |
-| group of the service | what the site's drop-ins grant (a vici socket, a directory for a consumer) |
+| group of the service | ask enrolld how identities are; what drop-ins grant (a vici socket, a consumer's directory) |
 | consumers (IKE daemon, web server) | read the credential that is delivered to them |
 | the CA | issue within the names asked for, refuse, delay, revoke; announce a successor of its root |
 | everybody else | see that enrolld runs |"""

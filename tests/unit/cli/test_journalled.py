@@ -24,6 +24,20 @@ def test_steps_are_not_written_twice_where_standard_error_goes_to_the_journal(
     assert "left to the worker" not in place.read_text()
 
 
+def test_only_what_root_enrolld_or_whoever_asks_has_written_is_read_as_enrolld_s(tmp_path: Path) -> None:
+    mine = f"_UID={os.geteuid()}"
+    assert set(journal.query(tmp_path)) == {"--identifier=enrolld", "_UID=0", mine}
+    theirs = Path("/proc/1")  # root's
+    assert set(journal.query(theirs)) == {"--identifier=enrolld", "_UID=0", mine}
+    assert set(journal.query(tmp_path / "none")) == {"--identifier=enrolld", "_UID=0", mine}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+def test_what_the_owner_of_the_state_directory_wrote_is_enrolld_s(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4711, -1)
+    assert set(journal.query(tmp_path)) == {"--identifier=enrolld", "_UID=0", "_UID=4711"}
+
+
 @pytest.mark.parametrize("value", ["", "8:1", "nonsense"])
 def test_another_stream_is_not_taken_for_the_journal(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", value)

@@ -277,6 +277,13 @@ def test_check_6_an_unprotected_error_is_shown_as_unproven_and_changes_nothing(n
     assert error.claimed == {PKIFailureInfo.BAD_REQUEST}
 
 
+def test_check_6_an_unprotected_waiting_is_not_waited_for() -> None:
+    device = Device(lab(polls=2, delayed=frozenset({BodyType.IR})))
+    device.ca.misbehave(Misbehaviour.UNPROTECTED, times=1)
+    device.refuses(ProtectionError)
+    assert device.state is not State.WAITING
+
+
 @AT_EVERY_STAGE
 def test_check_6_protection_without_its_algorithm_and_the_reverse_are_refused(name: str, kind: Kind) -> None:
     message = messages.parse(awaiting(name, kind).answer)

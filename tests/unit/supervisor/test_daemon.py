@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from agent.labca import LabCa, LabCaSettings, running
 from agent.overview import look
+from agent.supervisor import reading
 from tests.unit.supervisor.daemons import CONFIG, Running, call, daemon, eventually
 
 
@@ -67,7 +70,7 @@ def test_a_refused_secret_is_not_sent_again_after_a_restart_a_reload_or_a_look_b
             assert eventually(lambda: look(tmp_path / "state", "ike").state == "needs-secret")
         assert requests() == 1
         with daemon(tmp_path, config) as again:
-            assert again.notifies("STATUS=1 identity: 1 needs-secret; next: ike: look for a new secret in")
+            assert again.notifies("STATUS=1 identity: 1 needs-secret; ")
             for method in ("Retry", "Reload"):
                 assert call(again, f"io.enrolld.control.{method}") == [{"parameters": {}}]
             assert again.notifies("RELOADING=1")
@@ -77,6 +80,44 @@ def test_a_refused_secret_is_not_sent_again_after_a_restart_a_reload_or_a_look_b
             assert answer["parameters"]["outcome"]["verdict"] == "needs-secret"
             assert requests() == 2
     ca.close()
+
+
+def waiting_for_its_file(directory: Path) -> tuple[subprocess.Popen[str], int]:
+    """Return a daemon whose file is a pipe, and the end of that to write into."""
+    os.mkfifo(directory / "enrolld.yaml")
+    command = [sys.executable, "-m", "agent.supervisor.main", "--config", str(directory / "enrolld.yaml")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return process, os.open(directory / "enrolld.yaml", os.O_WRONLY)
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+def test_it_ends_at_once_when_it_is_told_while_its_file_is_read(tmp_path: Path) -> None:
+    process, writer = waiting_for_its_file(tmp_path)
+    assert eventually(lambda: catches(process.pid, signal.SIGTERM))
+    begun = time.monotonic()
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    os.close(writer)
+    assert (process.returncode, told) == (0, "")
+    assert time.monotonic() - begun < reading.PATIENCE / 2
+
+
+def test_it_leaves_no_core_file_with_secrets_that_pass_through_it(tmp_path: Path) -> None:
+    process, writer = waiting_for_its_file(tmp_path)
+    with process:
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.send_signal(signal.SIGABRT)
+        _, status = os.waitpid(process.pid, 0)
+        process.returncode = -os.WTERMSIG(status)
+    os.close(writer)
+    assert "Max core file size 1 1 bytes" in " ".join(limits.split())
+    assert process.returncode == -signal.SIGABRT
+    assert not os.WCOREDUMP(status)
 
 
 # --- one daemon that stands still: its CA refuses every connection ---------------------------------------------------

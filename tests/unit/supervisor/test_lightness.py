@@ -74,6 +74,6 @@ main.main([])
 """
     ours = {one for one in loaded(script) if one.startswith(("agent.", "hsm"))}
     assert ours == {
-        "agent.deferred",
+        "agent.cores", "agent.deferred",
         "agent.supervisor", "agent.supervisor.main", "agent.supervisor.process", "agent.supervisor.reading",
     }  # fmt: skip

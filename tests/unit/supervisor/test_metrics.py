@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -67,6 +68,24 @@ def test_the_file_is_replaced_in_one_step_and_readable_by_the_collector(tmp_path
     assert path.stat().st_ino != before
     assert path.stat().st_mode & 0o777 == 0o644
     assert [one.name for one in tmp_path.iterdir()] == ["enrolld.prom"]
+
+
+@pytest.mark.parametrize("planted", ["pipe", "link", "file"])
+def test_what_others_leave_in_the_directory_is_neither_waited_for_nor_written_to(tmp_path: Path, planted: str) -> None:
+    draft, theirs = tmp_path / ".enrolld.prom.new", tmp_path / "theirs"
+    theirs.write_text("theirs")
+    match planted:
+        case "pipe":
+            os.mkfifo(draft)
+        case "link":
+            draft.symlink_to(theirs)
+        case _:
+            draft.hardlink_to(theirs)
+    metrics.write(tmp_path / "enrolld.prom", "new\n")
+    assert (tmp_path / "enrolld.prom").read_text() == "new\n"
+    assert theirs.read_text() == "theirs"
+    assert not draft.is_symlink()
+    assert not draft.exists()
 
 
 def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_new_certificate_goes_to_every_consumer_in_the_same_job(desk: Desk, pl
 
 
 def test_a_hook_that_fails_twice_is_tried_again_and_shown_with_its_reason(desk: Desk, place: Path) -> None:
-    at = desk.clock()
+    at = desk.clock() + timedelta(hours=1)
     desk.clock = lambda: at  # the next attempt is due in a second or two, and a job may take longer
     hook = Consumer(place, "reload")
     hook.breaks("ipsec: not running")

@@ -163,6 +163,15 @@ def test_a_busy_server_is_tried_again_when_it_said(desk: Desk) -> None:
     assert "busy" in desk.events
 
 
+def test_a_wait_that_nobody_vouches_for_is_an_hour_at_the_most(desk: Desk) -> None:
+    """Whoever is on the path can answer 503, and name a year."""
+    desk.ca.misbehave("retry-after=31536000")
+    outcome = desk.do(patience=0)
+    assert outcome.verdict is Verdict.WAITING
+    assert outcome.retry_after is not None
+    assert 0 < outcome.retry_after <= 3600
+
+
 def test_a_server_that_is_busy_for_longer_than_our_patience_ends_the_job(desk: Desk) -> None:
     desk.ca.misbehave(Misbehaviour.RETRY_AFTER, 900)
     outcome = desk.do()
