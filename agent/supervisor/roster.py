@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.contract import Action, Job, Outcome, Verdict, vouching
-from agent.errors import PinError, SecretError
+from agent.errors import AgentError, PinError, SecretError
 from agent.overview import look
 from agent.store.generations import IdentityStore
 from agent.supervisor import schedule
 from agent.supervisor.jobs import deployment_work, job_for, longest_work
+from agent.supervisor.kept import REQUESTS
 from agent.supervisor.secrets import Secrets, gather
 
 if TYPE_CHECKING:
+    from agent.overview import Overview
     from agent.supervisor.clocks import Calendar
     from agent.supervisor.configuration import Configuration
     from agent.supervisor.kept import Kept
@@ -136,7 +138,7 @@ class Roster:
             kept.work = None
             if secrets.pins and action is not Action.RETIRE:  # which has PINs of other tokens
                 kept.refused_pins = _hash(secrets) if outcome.verdict is Verdict.NEEDS_PIN else None
-            self._office.settle(kept, job, outcome, ours=outcome.verdict in _RECORDED_HERE)
+            self._office.settle(kept, job, outcome, ours=_is_unrecorded(job, outcome, seen))
             self.fill()
 
         kept.work = self._staff.start(job, secrets, self._teller.repeat, done, deadline=longest)
@@ -145,6 +147,19 @@ class Roster:
         """It has its turn. What fails before that is told to whoever ordered the job (:meth:`drop`)."""
         del self._waiting[kept.name]
         kept.ordered = kept.again = kept.hurried = kept.woken = False
+
+
+def _is_unrecorded(job: Job, outcome: Outcome, before: Overview) -> bool:
+    """Tell whether a failed request is missing in the history: its worker died, or could only just say why it ended."""
+    if outcome.verdict in _RECORDED_HERE:
+        return True
+    if job.action not in REQUESTS or outcome.verdict is Verdict.BUSY or not schedule.RETRY[outcome.verdict].failed:
+        return False
+    try:
+        after = look(job.state_directory, job.name, job.identity)
+    except AgentError:
+        return False  # whoever follows up meets the same, and tells
+    return (after.attempts, after.failed_at) == (before.attempts, before.failed_at)
 
 
 def _refused(kept: Kept, job: Job, secrets: Secrets) -> bool:

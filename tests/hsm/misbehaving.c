@@ -2,10 +2,10 @@
  *
  * $MISBEHAVING_ORDERS names a file with a line for each function that shall misbehave, read anew at every call:
  *
- *     C_Sign segv | abort | hang | print | return:0xNN | once:0xNN
+ *     C_Sign segv | abort | hang | leak | print | return:0xNN | once:0xNN
  *     C_GetTokenInfo flags:0xNN
  *
- * "once" removes its line when it is obeyed; "flags" are set beside the real ones. "load" stands for the loading itself. $MISBEHAVING_COUNT names a file
+ * "leak" takes all the memory it may have; "once" removes its line when it is obeyed; "flags" are set beside the real ones. "load" stands for the loading itself. $MISBEHAVING_COUNT names a file
  * that gets a line for every C_Login: the code that was returned.
  */
 #define _GNU_SOURCE
@@ -43,6 +43,12 @@ static CK_RV obey(const char *function)
         if (!strcmp(order, "hang"))
             for (;;)
                 pause();
+        if (!strcmp(order, "leak")) {
+            size_t block = 1 << 20;
+            for (char *more; (more = malloc(block)); )
+                memset(more, 1, block);
+            result = CKR_HOST_MEMORY;
+        }
         if (!strcmp(order, "print")) {
             printf("{\"outcome\": {\"verdict\": \"issued\", \"text\": \"nonsense\"}}\n");
             fflush(stdout);

@@ -49,6 +49,19 @@ def test_no_fault_of_a_module_reaches_the_daemon(station: TokenStation, token: T
     assert "Traceback" not in daemon.said()
 
 
+def test_a_module_that_takes_all_memory_gets_no_more_than_a_worker_may_have(
+    station: TokenStation, token: Token
+) -> None:
+    station.more["daemon"] = {"worker-memory": 256}
+    token.order("C_Sign leak")
+    with enrolld(station) as daemon:
+        until(lambda: daemon.seen.attempts == 1, seconds=PATIENT)
+        assert "memory" in (daemon.seen.last_error or "")
+        assert daemon.seen.remedy
+        token.order()
+        assert daemon.enroll()["verdict"] == "issued"
+
+
 def test_ten_scheduled_attempts_with_a_wrong_pin_bring_the_token_one(station: TokenStation, token: Token) -> None:
     station.write_pin(b"0000")
     with enrolld(station, FORGETFUL) as daemon:

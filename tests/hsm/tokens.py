@@ -11,6 +11,7 @@ from typing import Any, Final
 from hsm.module import TokenAddress
 from hsm.pinmemory import PinMemory
 from hsm.pkcs11 import TokenKeyStore
+from tests.hsm.documented import commands
 
 SOFTHSM: Final = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN: Final = b"1234"
@@ -82,9 +83,8 @@ class Token:
         return self.counted.read_text().split() if self.counted.exists() else []
 
     def initialise(self, label: str = "enb", pin: bytes = PIN) -> None:
-        self._run(
-            "softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", SO_PIN, "--pin", pin.decode()
-        )
+        ((*command,),) = commands("softhsm2-util", enb=label)
+        self._run(*command, "--so-pin", SO_PIN, "--pin", pin.decode())
 
     def order(self, *lines: str) -> None:
         """Have the module misbehave."""

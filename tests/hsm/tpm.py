@@ -13,6 +13,7 @@ from typing import Final
 import pkcs11
 import pytest
 
+from tests.hsm.documented import commands
 from tests.station import ENVIRONMENT, until
 
 MODULE: Final = next(Path("/usr/lib").glob("*/pkcs11/libtpm2_pkcs11.so"), Path("/usr/lib/libtpm2_pkcs11.so"))
@@ -57,10 +58,9 @@ def software_tpm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
         ask = ["dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/",
                "org.freedesktop.DBus.NameHasOwner", f"string:{_BUS_NAME}"]  # fmt: skip
         until(lambda: b"true" in subprocess.run(ask, capture_output=True, check=False).stdout, seconds=_PATIENT)
-        pins = ("--userpin", TPM_PIN.decode(), "--sopin", "5678")
-        for arguments in (("init",), ("addtoken", "--pid=1", "--label", LABEL, *pins)):
-            whole = ["/usr/bin/tpm2_ptool", *arguments, "--path", str(store)]
-            subprocess.run(whole, check=True, capture_output=True, timeout=_PATIENT)
+        instead = {"PIN": TPM_PIN.decode(), "PUK": "5678", "$TPM2_PKCS11_STORE": str(store), "=enb": f"={LABEL}"}
+        for tool, *arguments in commands("tpm2_ptool", **instead):
+            subprocess.run([f"/usr/bin/{tool}", *arguments], check=True, capture_output=True, timeout=_PATIENT)
         yield MODULE
     finally:
         finalize()
