@@ -130,14 +130,15 @@ MEANINGS: Final[tuple[tuple[tuple[type[ckr.PKCS11Error], ...], Meaning], ...]] =
     ((ckr.HostMemory,), Meaning(TokenFailed, "ran out of memory of this machine", "see 'free -m', then try again")),
 )
 
-_UNKNOWN: Final = Meaning(TokenFailed, "failed ({code}) while we {doing}", _RETRY)
+UNKNOWN: Final = Meaning(TokenFailed, "failed ({code}) while we {doing}", _RETRY)
+"""Of every other code."""
 _UNLOADABLE: Final = "OS exception while loading"
 
 
 def translated(error: ckr.PKCS11Error, *, token: str, doing: str) -> KeyStoreError:
     """Return what ``error`` means for the token called ``token``; ``doing`` is in the past tense: "signed"."""
     words = {"token": token, "doing": doing, "code": code_of(error)}
-    meaning = next((meaning for kinds, meaning in MEANINGS if isinstance(error, kinds)), _UNKNOWN)
+    meaning = next((meaning for kinds, meaning in MEANINGS if isinstance(error, kinds)), UNKNOWN)
     text = f"the token {token} {meaning.text.format_map(words)}"
     return meaning.error(text, remedy=meaning.remedy.format_map(words))
 

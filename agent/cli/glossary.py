@@ -5,11 +5,11 @@ Nothing is explained here that has its words elsewhere: a table that grows is ex
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Final, get_origin
 
+from agent.cli import token_codes
 from agent.cli.main import EXITS
 from agent.cli.state_words import STATES
 from agent.cmp.failures import FAILURES, STATUSES, PKIFailureInfo, RetryClass
@@ -98,19 +98,16 @@ def _events() -> Iterator[Entry]:
 
 
 def _token_codes() -> Iterator[Entry]:
-    from hsm.ckr import MEANINGS  # noqa: PLC0415 - brings a compiled library along
-
-    words = {"token": "NAME", "doing": "used it", "code": "that"}
-    for kinds, meaning in MEANINGS:
-        for kind in kinds:
-            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).upper()
-            yield Entry(
-                term=f"CKR_{name}",
-                kind="code of a PKCS#11 module",
-                meaning=f"the token {meaning.text.format_map(words)}",
-                remedy=meaning.remedy.format_map(words),
-                aliases=(kind.__name__, name),
-            )
+    for name, number, meaning in token_codes.meanings():
+        words = {"token": "NAME", "doing": "used it", "code": name}
+        short = name.removeprefix("CKR_")
+        yield Entry(
+            term=name,
+            kind=f"code of a PKCS#11 module, {number:#x}",
+            meaning=f"the token {meaning.text.format_map(words)}",
+            remedy=meaning.remedy.format_map(words),
+            aliases=(short, short.replace("_", ""), f"{number:#x}", f"{number:#010x}"),
+        )
 
 
 def _exits() -> Iterator[Entry]:

@@ -15,6 +15,7 @@ from agent.config.document import LARGEST, Unparsable, compose
 from agent.config.files import check_files, explain, read_regular
 from agent.config.findings import Enough, KeyPath, Mistakes, Notice, Place
 from agent.config.reading import Reader
+from agent.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -30,6 +31,11 @@ def load(path: Path) -> Settings:
     """
     try:
         data = read_regular(path, LARGEST)
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"there is no configuration {path}",
+            remedy="Run 'enrollctl turn-up', which makes one, or name another with --config.",
+        ) from error
     except OSError as error:
         _refuse(path, None, *explain(error, path))
     if len(data) > LARGEST:

@@ -358,7 +358,6 @@ def test_a_file_that_cannot_be_opened_is_refused_in_plain_words(tmp_path: Path) 
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name, said in {
-        "none.yaml": "there is no file {path} (put it there, or correct the path)",
         "pipe/x": "there is no file {path} (",
         "": "{path} is a directory (name a file in it)",
         "pipe": "{path} cannot be read: not a regular file (",
@@ -369,6 +368,13 @@ def test_a_file_that_cannot_be_opened_is_refused_in_plain_words(tmp_path: Path) 
             config.load(path)
         (line,) = caught.value.mistakes
         assert line.startswith(f"{path}: {said.format(path=path)}")
+
+
+def test_where_there_is_no_file_yet_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no configuration") as caught:
+        config.load(tmp_path / "none.yaml")
+    assert caught.value.mistakes == ()
+    assert "enrollctl turn-up" in caught.value.remedy
 
 
 def test_a_file_that_may_not_be_read_is_refused_in_plain_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

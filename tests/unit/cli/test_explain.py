@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from agent import overview
-from agent.cli import explain
+from agent.cli import explain, token_codes
 from agent.cli.glossary import RETRIES, entries
 from agent.cli.main import EXITS, cli
 from agent.cli.state_words import STATES
@@ -16,8 +18,10 @@ from agent.contract import Verdict
 from agent.events import EVENTS
 from agent.policy.renewal import CertificateState
 from agent.settings import Quirk
+from hsm.ckr import MEANINGS
 from tests.station import Station
 
+HEADER = "/usr/include/p11-kit-1/p11-kit/pkcs11.h"
 KNOWN = tuple(entries())
 
 
@@ -57,11 +61,21 @@ def test_events_are_known_by_name_and_message_id() -> None:
         assert explain.look_up(f"MESSAGE_ID={rule.message_id}", KNOWN) == (found,)
 
 
-@pytest.mark.parametrize("code", ["CKR_PIN_LOCKED", "PIN_LOCKED", "PinLocked", "ckr_pin_locked"])
-def test_a_code_of_a_token_is_known_as_the_standard_and_the_library_spell_it(code: str) -> None:
+@pytest.mark.parametrize("code", ["CKR_PIN_LOCKED", "PIN_LOCKED", "PinLocked", "ckr_pin_locked", "0xA4", "0x000000a4"])
+def test_a_code_of_a_token_is_known_as_the_standard_the_library_and_a_log_spell_it(code: str) -> None:
     (found,) = explain.look_up(code, KNOWN)
     assert "locked its PIN" in found.meaning
     assert found.remedy
+
+
+def test_codes_of_tokens_have_the_numbers_of_the_standard_header() -> None:
+    defined = re.findall(r"#define CKR_(\w+)\s+\((0x[0-9a-f]+|[0-9]+)UL\)", Path(HEADER).read_text())
+    assert token_codes.CODES.items() <= {name: int(number, 0) for name, number in defined}.items()
+    named = {token_codes._squeezed(kind.__name__) for kinds_, _ in MEANINGS for kind in kinds_}
+    unknown = named - set(map(token_codes._squeezed, token_codes.CODES))
+    assert unknown == {"nosuchtoken", "pintooweak", "publickeyinvalid"}, (
+        "the library's own, and those that headers disagree on"
+    )
 
 
 def test_exit_codes_are_those_of_the_help() -> None:
