@@ -67,6 +67,20 @@ def build_package(place: Path) -> None:
     _make(ROOT / "packaging/build-deb", place)
 
 
+def wheels() -> Path:
+    """Return a folder with what ``pip install .`` needs: everything locked, and the tools that build us."""
+    pins = [ROOT / ".ci/requirements.lock", ROOT / ".ci/constraints.txt"]
+    with _cached("wheels", [*(one.read_bytes() for one in pins), _RELEASE.read_bytes()], keep=2) as (place, new):
+        if new:
+            subprocess.run(["/usr/bin/python3", "-m", "venv", place / "tools"], check=True)
+            pip = (place / "tools/bin/pip", "--disable-pip-version-check", "-qq", "wheel", "--wheel-dir", place)
+            environment = os.environ | {"PIP_CONSTRAINT": str(pins[1]), "PIP_BUILD_CONSTRAINT": str(pins[1])}
+            for what in (("--use-pep517", "--require-hashes", "--requirement", pins[0]), ("hatchling",)):
+                subprocess.run([*pip, *what], env=environment, check=True, timeout=600)
+            shutil.rmtree(place / "tools")
+    return place
+
+
 def installation() -> Path:
     """Return what installing the package changes in the tree, to be laid over it."""
     with _cached("installed", [*_sources(), _RECIPE.read_bytes(), _RELEASE.read_bytes()], keep=4) as (place, new):
@@ -260,6 +274,9 @@ class Machine:
                     found.append(json.loads(line))
             finally:
                 end.cancel()
+                listener.stdout.close()  # journalctl notices and ends; killed, it would hold up a shutdown
+                with suppress(subprocess.TimeoutExpired):
+                    listener.wait(20)
                 with suppress(ProcessLookupError):
                     os.killpg(listener.pid, signal.SIGKILL)
         assert len(found) == times, f"{event} came {len(found)} times, not {times}\n{self._said()}"

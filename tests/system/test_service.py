@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -80,6 +81,21 @@ def test_the_status_of_the_service_says_how_the_identity_does(site: Site) -> Non
     assert "ike" in site.run("enrollctl", "status").stdout
 
 
+def fits(value: Any, kind: str, types: dict[str, dict[str, str]]) -> bool:
+    """Tell whether a value is of a Varlink type; ``types`` has those of the interface file, field by field."""
+    if kind.startswith("?"):
+        return value is None or fits(value, kind[1:], types)
+    if kind.startswith("[]"):
+        return isinstance(value, list) and all(fits(one, kind[2:], types) for one in value)
+    if kind in _PLAIN:
+        return isinstance(value, _PLAIN[kind])
+    fields = types[kind]
+    return value.keys() <= fields.keys() and all(fits(value.get(name), one, types) for name, one in fields.items())
+
+
+_PLAIN: dict[str, Any] = {"string": str, "bool": bool, "int": int, "float": (int, float), "object": dict}
+
+
 def test_the_control_socket_keeps_to_its_interface_file(site: Site) -> None:
     """Plain JSON objects, each ended by a NUL octet: what varlinkctl speaks, which this release may not have."""
     (info,) = asked(site.control, "org.varlink.service.GetInfo")
@@ -89,17 +105,15 @@ def test_the_control_socket_keeps_to_its_interface_file(site: Site) -> None:
     packaged = "usr/lib/enrolld/lib/python3.*/site-packages/agent/supervisor/io.enrolld.control.varlink"
     (file,) = site.root.glob(packaged)
     assert description == file.read_text()
-    declared = re.search(r"type Identity \((.*?)\)", description, re.DOTALL)
-    assert declared is not None
-    fields = dict(re.findall(r"(\w+): (\S+?),?\n", declared[1]))
+    types = {
+        name: dict(re.findall(r"(\w+): (\S+?)(?:,|\n|$)", fields))
+        for name, fields in re.findall(r"type (\w+) \((.*?)\)", description, re.DOTALL)
+    }
     (listed,) = asked(site.control, f"{interface}.List")
     (described,) = asked(site.control, f"{interface}.Describe", name="ike")
-    kinds = {"string": str, "bool": bool, "int": int}
-    for identity in (*listed["parameters"]["identities"], described["parameters"]["identity"]):
-        assert {name for name, kind in fields.items() if not kind.startswith("?")} <= identity.keys()
-        assert {name: kinds[fields[name].lstrip("?")] for name in identity} == {
-            name: type(value) for name, value in identity.items()
-        }
+    assert fits(listed["parameters"]["identities"], "[]Identity", types)
+    assert listed["parameters"]["identities"][0]["serial"] == site.serial
+    assert fits(described["parameters"]["identity"], "Identity", types)
     (refused,) = asked(site.control, f"{interface}.Describe", name="nobody")
     assert refused == {"error": f"{interface}.NoSuchIdentity", "parameters": {"name": "nobody"}}
 
