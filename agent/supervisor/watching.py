@@ -29,25 +29,31 @@ class Watchable(Protocol):
 
 
 class Watch:
-    """Calls ``done`` once, when ``child`` is over."""
+    """Calls ``done`` once, when ``child`` is over; from the loop, never while it is made."""
 
     def __init__(self, loop: Loop, child: Watchable, done: Callable[[], None]) -> None:
-        """Register everything with ``loop``."""
+        """Register everything with ``loop``.
+
+        The child may be over already. Whoever starts it has not even been told that it runs: ``done`` waits for the
+        next turn of the loop, where the descriptor of its end says so.
+        """
         self._loop = loop
         self._child = child
         self._done = done
         self._timer: Timer | None = None
         loop.watch(child.process.output, child.hear)
         loop.watch(child.process.exited, self._look)
-        self.hurry()
+        self._set_timer()
 
     def hurry(self) -> None:
         """Look at its deadline, which may have moved."""
+        self._set_timer()
+        self._look()
+
+    def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        wait = self._child.hurry(time.monotonic())
-        self._timer = self._loop.after(wait, self.hurry)
-        self._look()
+        self._timer = self._loop.after(self._child.hurry(time.monotonic()), self.hurry)
 
     def _look(self) -> None:
         if self._child.over:
