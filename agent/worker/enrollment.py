@@ -170,6 +170,8 @@ class _Work:
         """Go on with the open request, or start one."""
         keeps_open = self._job.action is not Action.TEMPLATE and not self._job.abandon
         opened = resuming.load(self._store.transaction) if keeps_open else None
+        if isinstance(opened, OpenRequest) and self._environment.clock_trusted:
+            opened = resuming.judged_in_time(opened, self._environment.judging_time)
         if isinstance(opened, OpenRequest):
             # What was begun is finished first, be it an enrollment or a renewal.
             self._job = replace(self._job, action=opened.action)

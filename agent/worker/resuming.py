@@ -6,6 +6,8 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.cmp.certificates import load as load_certificate
+from agent.cmp.certificates import read
 from agent.cmp.errors import LocalError
 from agent.cmp.memory import Memory, recall
 from agent.cmp.states import State
@@ -56,6 +58,19 @@ class LostRequest:
     """
 
     reason: str
+
+
+def judged_in_time(opened: OpenRequest, now: datetime) -> OpenRequest | LostRequest:
+    """Return ``opened``, or why it cannot go on: its certificate ended while nobody was there to take it.
+
+    One that had ended when it came is judged like any other: there a clock is wrong, and the CA is told.
+    """
+    if opened.memory.state is not State.ISSUED:
+        return opened
+    ends = read(load_certificate(opened.memory.certificate)).not_after
+    if opened.started_at < ends <= now:
+        return LostRequest(f"its certificate ended on {ends:%Y-%m-%d %H:%M} UTC, before it was taken into use")
+    return opened
 
 
 def save(

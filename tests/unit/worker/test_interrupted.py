@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from agent.contract import Action, Verdict
+from agent.labca import LabCa, LabCaSettings, running
 from agent.labca.records import TransactionState
 from agent.store import atomic
-from tests.unit.worker.desk import Desk, Died
+from tests.unit.worker.desk import SECRET, Desk, Died, desk_at
 
 
 class Power:
@@ -112,6 +115,29 @@ def test_while_it_waits_the_same_transaction_goes_on_and_one_certificate_is_issu
     (transaction,) = [one for one in record.transactions if one.serial == record.certificates[-1].serial]
     assert transaction.state is TransactionState.CONFIRMED
     assert transaction.id.hex() == slow_desk.told[-1]["fields"]["CMP_TRANSACTION_ID"]
+
+
+def test_a_certificate_that_ended_while_nobody_took_it_is_asked_for_anew_at_once(tmp_path: Path) -> None:
+    def die(event: str) -> None:
+        if event == "verified":
+            raise Died
+
+    settings = LabCaSettings(directory=tmp_path / "ca", secrets={"enb": SECRET.decode()}, durable=False)
+    with running(LabCa(replace(settings, validity=timedelta(seconds=60)))) as ca:
+        desk = desk_at(ca, tmp_path / "ca" / "root.pem", tmp_path / "state")
+        desk.on_event = die
+        with pytest.raises(Died):
+            desk.do()
+        ca.close()
+    with running(LabCa(settings)) as ca:
+        desk.configure(urls=(ca.url,))
+        desk.on_event = lambda _: None
+        desk.late += 61
+        assert desk.do().verdict is Verdict.ISSUED
+        assert "snapshot-lost" in desk.events
+        assert "before it was taken into use" in desk.texts
+        assert desk.sent == ["ir", "certConf"]
+        ca.close()
 
 
 def test_a_certificate_that_was_confirmed_is_installed_without_the_secret_or_the_ca(
