@@ -10,7 +10,7 @@ from tests.soak.plan import AVAILABLE, TOLD_WITHIN, Plan, Report
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "soak.md"
 _PLAN: Final = Plan(seconds=600)
 
-_ABOUT: Final = f"""\
+ABOUT: Final = f"""\
 # Soak
 
 `make soak` runs `enrolld` for {_PLAN.seconds / 60:.0f} minutes with up to {_PLAN.identities} identities, whose \
@@ -42,4 +42,4 @@ certificates of a year, {_PLAN.identities} identities are renewed within four an
 
 def document(report: Report) -> str:
     """Return the text of the file."""
-    return f"{_ABOUT}\n## The last run\n\n```\n{report}\n```\n"
+    return f"{ABOUT}\n## The last run\n\n```\n{report}\n```\n"

@@ -11,7 +11,7 @@ from typing import Final
 
 _USED: Final = 0.61
 """The share of its life after which a certificate is renewed at the earliest (``agent.policy.renewal``)."""
-AVAILABLE: Final = 0.6
+AVAILABLE: Final = 0.7
 """The share of what a machine can do that renewals may need; the rest is for what is killed and done again."""
 _FEWEST: Final = 4
 TOLD_WITHIN: Final = 10.0
@@ -32,7 +32,7 @@ class Plan:
     seconds: float
     identities: int = 50
     life: timedelta = timedelta(seconds=20)
-    workers: int = 2
+    workers: int = 4
     daemon_kills: int = 2
     worker_kill_every: float = 5.0
     fault_share: float = 0.03

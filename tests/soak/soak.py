@@ -21,11 +21,11 @@ from tests.station import until
 from tests.unit.net.peers import http_answer
 
 _SAMPLE: Final = 0.5
-_SETTLING: Final = 300.0
+_SETTLING: Final = 150.0
 """Seconds a busy machine may need at the beginning, and at the end once nothing fails any more."""
 _LONG: Final = timedelta(days=1)
 """A life that no soak sees the end of."""
-_CALIBRATION: Final = 10
+_CALIBRATION: Final = 12
 """Identities whose first certificates show what a machine can do."""
 _SERIAL: Final = re.compile(r"\bserial ([0-9a-f]+)")
 _UNCONFIRMED: Final = re.compile(r"did not acknowledge the confirmation of certificate ([0-9a-f]+)")
