@@ -143,10 +143,14 @@ def pause(seen: Overview, verdict: Verdict, now: datetime, *, times: int, unifor
 
     ``uniform`` is random in [0, 1). Renewal is hurried as the end of the certificate nears (``agent.policy.backoff``).
     """
-    pace = RETRY[verdict].pace or (backoff.RENEWAL if seen.usable else backoff.ENROLLMENT)
-    # What is on disk knows of those before the last start; it does not count that somebody else was at work.
+    own = RETRY[verdict].pace
+    # What is on disk knows of failures before the last start; it does not count that somebody else was at work. But it
+    # counts failures of every kind: a CA that says no after a night of silence is not asked as seldom as if it had said
+    # no all night.
+    failures = max(seen.attempts, times) if own is None else times
+    pace = own or (backoff.RENEWAL if seen.usable else backoff.ENROLLMENT)
     return backoff.delay(
-        max(seen.attempts, times), uniform=uniform, pace=pace, remaining_life=_life(seen, now), server_says=asked
+        max(failures, 1), uniform=uniform, pace=pace, remaining_life=_life(seen, now), server_says=asked
     )
 
 

@@ -71,6 +71,14 @@ def test_what_only_a_person_can_mend_is_tried_seldom() -> None:
     assert pause(seen, Verdict.UNREACHABLE, NOW, times=1, uniform=0.9, asked=None) < 10
 
 
+def test_a_first_refusal_after_many_other_failures_is_followed_up_like_a_first_refusal() -> None:
+    seen = Overview(name="ike", state="rejected", attempts=50)
+    first = pause(seen, Verdict.REJECTED, NOW, times=1, uniform=0.999, asked=None)
+    tenth = pause(seen, Verdict.REJECTED, NOW, times=10, uniform=0.999, asked=None)
+    assert first <= 300
+    assert tenth > 3600
+
+
 def test_an_undecided_ca_is_asked_when_it_said() -> None:
     assert poll(1, uniform=0.0, asked=30, longest=DAY) == 30
     assert 300 <= poll(50, uniform=0.9, asked=300, longest=DAY) <= 375
