@@ -75,20 +75,22 @@ def check(data: bytes, limits: Limits = LIMITS) -> None:
     ends: list[int] = []
     position = count = 0
     while position < len(data) or count == 0:
-        element = _read(data, position, ends[-1] if ends else len(data))
+        tag, _, contents, end = _read(data, position, ends[-1] if ends else len(data))
         count += 1
         if count > limits.elements:
             raise malformed(f"it has more than {limits.elements} elements")
-        if element.tag in _WRONG_FORM:
-            raise malformed(f"tag {element.tag:#04x} at offset {position} has the wrong form")
-        if element.tag & _CONSTRUCTED:
-            ends.append(element.end)
+        if tag in _WRONG_FORM:
+            raise malformed(f"tag {tag:#04x} at offset {position} has the wrong form")
+        if tag & _CONSTRUCTED:
+            ends.append(end)
             if len(ends) > limits.depth:
                 raise malformed(f"it is nested deeper than {limits.depth} levels at offset {position}")
-            position = element.contents
+            position = contents
         else:
-            _check_primitive(element.tag, data[element.contents : element.end], position)
-            position = element.end
+            rule = _PRIMITIVES.get(tag)
+            if rule is not None and not rule(data[contents:end]):
+                raise malformed(f"the value at offset {position} (tag {tag:#04x}) is not canonical or too long")
+            position = end
         while ends and position == ends[-1]:
             ends.pop()
         if not ends and position < len(data):
@@ -251,12 +253,6 @@ _WRONG_FORM: Final = _CONSTRUCTED_TYPES | {
 }
 
 
-def _check_primitive(tag: int, contents: bytes, offset: int) -> None:
-    rule = _PRIMITIVES.get(tag)
-    if rule is not None and not rule(contents):
-        raise malformed(f"the value at offset {offset} (tag {tag:#04x}) is not canonical or too long")
-
-
 def _boolean(contents: bytes) -> bool:
     return contents in {b"\x00", b"\xff"}
 
@@ -284,7 +280,9 @@ def _null(contents: bytes) -> bool:
 def _oid(contents: bytes) -> bool:
     if not 0 < len(contents) <= _OID_OCTETS or contents[-1] & _MORE:
         return False
-    # An arc may not begin with seven zero bits and "more" (X.690 8.19.2).
+    # An arc may not begin with seven zero bits and "more" (X.690 8.19.2); hardly any has such an octet at all.
+    if _MORE not in contents:
+        return True
     begins = (True, *(not octet & _MORE for octet in contents[:-1]))
     return not any(octet == _MORE and begin for octet, begin in zip(contents, begins, strict=True))
 
