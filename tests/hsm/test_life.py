@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from agent.labca import LabCa
@@ -50,6 +51,20 @@ def test_a_key_on_the_token_is_enrolled_updated_and_revoked(station: TokenStatio
 
     good(station, "revoke", "ike", "--yes")
     nothing_private_on_disk(station.directory)
+
+
+@pytest.mark.parametrize(("kind", "usage"), [("rsa-2048", "encipherment"), ("ec-p256", "agreement")])
+def test_a_key_on_the_token_that_does_not_sign_proves_itself_by_decrypting_there(
+    station: TokenStation, token: Token, kind: str, usage: str
+) -> None:
+    station.identity["key"] |= {"algorithm": kind, "usage": usage}
+    station.identity["renewal"] = {"method": "enroll"}
+    station.configure(profile="backhaul")  # SoftHSM lacks the OAEP of the others
+    done = good(station, "enroll")
+    assert "sending popdecr" in done.err
+    allowed = x509.load_der_x509_certificate(station.current.certificate).extensions
+    assert not allowed.get_extension_for_class(x509.KeyUsage).value.digital_signature
+    assert "sensitive, always sensitive, never extractable, local" in token.tool("--list-objects", "--type", "privkey")
 
 
 def test_the_certificate_beside_the_key_is_the_one_in_use(station: TokenStation, token: Token) -> None:
