@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -64,10 +65,11 @@ def command(context: Context, name: str | None, *, as_json: bool) -> int:
         output.say_json(structure.to_json(told))
     else:
         until = datetime.fromisoformat(str(description["not_after"]))
-        output.say(
+        line = (
             f'{name}: now using "{description["subject"]}", serial {description["serial"]}, '
             f"valid until {until:%Y-%m-%d %H:%M} UTC"
         )
+        output.say(output.folded(line, sys.stdout))
     if deployment is None or deployment.verdict is Verdict.DONE:
         return 0
     output.problem(f"{name}: {deployment.text}", deployment.remedy)
