@@ -82,23 +82,24 @@ def test_a_refused_secret_is_not_sent_again_after_a_restart_a_reload_or_a_look_b
     ca.close()
 
 
-def waiting_for_its_file(directory: Path) -> tuple[subprocess.Popen[str], int]:
-    """Return a daemon whose file is a pipe, and the end of that to write into."""
-    os.mkfifo(directory / "enrolld.yaml")
-    command = [sys.executable, "-m", "agent.supervisor.main", "--config", str(directory / "enrolld.yaml")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    return process, os.open(directory / "enrolld.yaml", os.O_WRONLY)
-
-
 def catches(pid: int, number: signal.Signals) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught, 16) >> (number - 1) & 1)
 
 
+def waiting_for_its_file(directory: Path) -> tuple[subprocess.Popen[str], int]:
+    """Return a daemon whose file is a pipe into which nothing is written, and what keeps that open."""
+    os.mkfifo(directory / "enrolld.yaml")
+    writer = os.open(directory / "enrolld.yaml", os.O_RDWR)
+    command = [sys.executable, "-m", "agent.supervisor.main", "--config", str(directory / "enrolld.yaml")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert eventually(lambda: catches(process.pid, signal.SIGTERM))
+    return process, writer
+
+
 def test_it_ends_at_once_when_it_is_told_while_its_file_is_read(tmp_path: Path) -> None:
     process, writer = waiting_for_its_file(tmp_path)
-    assert eventually(lambda: catches(process.pid, signal.SIGTERM))
     begun = time.monotonic()
     process.terminate()
     _, told = process.communicate(timeout=60)
