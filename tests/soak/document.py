@@ -37,6 +37,9 @@ of its own, which makes a key and signs and verifies each message. So it is meas
 second the machine gets while nothing fails. Renewals may need {AVAILABLE:.0%} of that: what is killed is done again.
 A machine that is slow, or busy with other things, gets fewer identities, and the first line below says so. With
 certificates of a year, {_PLAN.identities} identities are renewed within four and a half days, all together.
+
+Where other work takes the machine away after that was measured, certificates end before their turn comes. Such gaps are
+counted; the daemon must have told of each, and everybody must be well in the end.
 """
 
 

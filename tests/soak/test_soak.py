@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+from tests.soak.document import ABOUT, DOCUMENT
 from tests.soak.plan import Plan, Report
 from tests.soak.soak import Soak
 
@@ -34,3 +35,11 @@ def test_what_a_soak_must_not_see_is_complained_of() -> None:
     report.unknown, report.unused, report.disagreeing, report.unnoticed = ["a"], ["b"], ["c"], ["d"]
     report.certificates = 60
     assert len(report.complaints()) == 7
+
+
+def test_the_document_tells_what_is_done_and_a_run_in_which_nothing_was_wrong() -> None:
+    text = DOCUMENT.read_text()
+    assert text.startswith(ABOUT), "write it anew: make soak"
+    assert "600 s: certificates confirmed" in text
+    assert "unknown to the CA 0, unknown to the agent 0, disagreeing at the end 0" in text
+    assert "unnoticed 0" in text

@@ -25,8 +25,8 @@ just before each effect that disk or network could show, then another worker doe
 the tests hold that one valid credential is in use, every generation is whole and its key fits, and the CA knows of no
 certificate in force that is not on our disk. In these runs the CA asks for patience once.
 
-What networks, CAs, clocks and disks do to an enrollment, step by step, is in [faults.md](faults.md); what a fleet of
-100,000 does to its CA, in [fleet.md](fleet.md).
+What networks, CAs, clocks and disks do to an enrollment, step by step, is in [faults.md](faults.md); what ten minutes
+of kills and faults do to many, in [soak.md](soak.md); what a fleet of 100,000 does to its CA, in [fleet.md](fleet.md).
 
 Made by: python -m tests.unit.worker.reliability
 """
