@@ -189,7 +189,7 @@ def test_a_loop_that_stands_still_is_ended_and_started_again(other: Site) -> Non
 
 
 def test_two_minute_certificates_are_renewed_three_times_in_a_row_before_they_end(site: Site) -> None:
-    entries = site.hear(Event.INSTALLED, times=1 + RENEWALS, seconds=480)
+    entries = site.hear(Event.INSTALLED, times=1 + RENEWALS, seconds=280)
     serials = [entry["CERTIFICATE_SERIAL"] for entry in entries]
     assert len(set(serials)) == len(serials)
     for before, after in itertools.pairwise(entries):
