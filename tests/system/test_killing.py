@@ -166,10 +166,16 @@ class Site:
 
     def _strike_the_daemon(self) -> None:
         assert self._daemon is not None
+        if self._random.random() < 3 / 4:  # otherwise it may have nothing to do
+            self.order()
         self._let_time_pass()
         self._daemon.kill()
         assert self._daemon.wait() == -signal.SIGKILL, "the daemon had ended by itself"
         self.killed["daemon"] += 1
+        if self._random.random() < 1 / 2:  # otherwise its workers may live on beside the next one
+            for orphan in self.workers():
+                time.sleep(self._random.uniform(0, self._delay / 4))
+                self.killed["orphan"] += self._kill(orphan)
         self.start()
         if self._random.random() < 3 / 4:  # otherwise the next one may be killed while it starts
             until(self.order, seconds=PATIENCE)
