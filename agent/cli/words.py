@@ -2,7 +2,7 @@
 
 Everything is written, stored and passed between programs in English: the journal, files, JSON. A text is translated
 where it is shown, and nowhere before; it is found by the message it was made from, in which ``{name}`` stands for what
-was put in. ``python -m agent.cli.messages`` lists these messages for translators (docs/decisions/0015).
+was put in. ``python -m agent.cli.messages`` lists these messages for translators (docs/decisions/0016).
 
 This module is imported only where the environment names another language than English.
 """
