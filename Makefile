@@ -53,8 +53,9 @@ test-versions: ## Test with Python 3.11, 3.12 and 3.13; PYTHONS="3.11 3.13" pick
 lock: ## Pin the newest versions of all packages in .ci/constraints.txt
 	@.ci/lock
 
+soak: TIME := 600
 soak: setup-test ## Let enrolld live through ten minutes of kills and faults; writes docs/soak.md. TIME=60 takes a minute
-	@$(BIN)/python -m tests.soak $(or $(TIME),600)
+	@$(BIN)/python -m tests.soak $(TIME)
 
 sbom: setup ## Write the list of what enrolld brings along (CycloneDX) to dist/
 	@$(BIN)/python packaging/sbom.py

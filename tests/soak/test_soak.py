@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,3 +44,13 @@ def test_the_document_tells_what_is_done_and_a_run_in_which_nothing_was_wrong() 
     assert "600 s: certificates confirmed" in text
     assert "unknown to the CA 0, unknown to the agent 0, disagreeing at the end 0" in text
     assert "unnoticed 0" in text
+
+
+def test_the_soak_of_the_makefile_takes_ten_minutes_unless_told_otherwise() -> None:
+    def seconds(*given: str) -> str:
+        return subprocess.check_output(
+            ["make", "--no-print-directory", "--dry-run", "soak", *given], cwd=DOCUMENT.parents[1], text=True
+        ).split()[-1]
+
+    assert seconds() == "600"
+    assert seconds("TIME=60") == "60"
