@@ -37,7 +37,7 @@ def token(tmp_path: Path, misbehaving: Path, monkeypatch: pytest.MonkeyPatch) ->
     finalize()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCa]:
     """Give a CA that answers at once."""
     ca = LabCa(LabCaSettings(directory=tmp_path_factory.mktemp("lab"), secrets={REFERENCE: SECRET}, durable=False))

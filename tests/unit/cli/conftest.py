@@ -1,4 +1,7 @@
-"""A lab CA for the commands, and a station that is configured for it."""
+"""A lab CA for the commands, and a station that is configured for it.
+
+Each file has a CA of its own: what the tests of another left waiting there would be counted here.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tests.bare import Bare
 from tests.station import REFERENCE, SECRET, Station
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCa]:
     """Give a CA that answers at once."""
     place = tmp_path_factory.mktemp("lab")
@@ -22,7 +25,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCa]:
     ca.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slow_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCa]:
     """Give a CA whose requests wait until a person approves them."""
     place = tmp_path_factory.mktemp("slow-lab")

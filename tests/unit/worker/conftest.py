@@ -1,4 +1,4 @@
-"""One lab CA for all tests of the worker; each test has an identity of its own, and a CA that behaves again."""
+"""One lab CA for the tests of a file; each test has an identity of its own, and a CA that behaves again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agent.labca import LabCa, LabCaSettings, running
 from tests.unit.worker.desk import SECRET, Desk, desk_at
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCa]:
     """Give a CA that answers at once."""
     place = tmp_path_factory.mktemp("lab")
@@ -21,7 +21,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCa]:
     ca.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slow_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCa]:
     """Give a CA that lets every request wait for two polls."""
     place = tmp_path_factory.mktemp("slow-lab")
