@@ -38,7 +38,7 @@ REMEDIES: Final[dict[int, str]] = {
     errno.EBUSY: "keep the whole state directory on one file system: nothing below it may be a mount point",
     errno.EMFILE: _OPEN_FILES,
     errno.ENFILE: _OPEN_FILES,
-    errno.ENOMEM: "free memory, or raise the memory limit of this process (MemoryMax=)",
+    errno.ENOMEM: "free memory, or raise the limit: worker-memory, under daemon in the configuration, or MemoryMax=",
     errno.ESTALE: "mount the file system of {directory} again",
     errno.ENOLCK: _LOCAL_DISK,
     errno.EINVAL: _LOCAL_DISK,

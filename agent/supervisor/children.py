@@ -31,6 +31,10 @@ INTERRUPTED: Final = "interrupted"
 _GRACE: Final = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 _SIGNAL_OCTETS: Final = 64
+_MEBIBYTE: Final = 1 << 20
+_LACKING_MEMORY: Final = frozenset({-signal.SIGABRT, -signal.SIGKILL, 1})
+"""How a worker ends that can no longer say that it lacks memory: a library gives up, the kernel ends it, or Python
+finds none to report even that."""
 
 
 def run_worker(
@@ -87,6 +91,7 @@ class Child:
         self._heard = heard
         self._tokens = job.tokens
         self._deadline = deadline
+        self._address_space = address_space
         self._acts_at = time.monotonic() + deadline
         self._measures = iter((signal.SIGTERM, signal.SIGKILL))
         self._hearing = Hearing(heard)
@@ -170,8 +175,16 @@ class Child:
             verdict=Verdict.CRASHED,
             text=_how_it_died(status, said=said is not None),
             remedy="Try again, nothing on disk was lost and an open request goes on; if it repeats, "
-            + (f"suspect the module of {_in_words(self._tokens)}." if self._tokens else "report it."),
+            + self._suspicion(status, said=said is not None),
         )
+
+    def _suspicion(self, status: int, *, said: bool) -> str:
+        """Return what to do about a death that repeats."""
+        module = f"suspect the module of {_in_words(self._tokens)}" if self._tokens else "report it"
+        if self._address_space is None or said or status not in _LACKING_MEMORY:
+            return f"{module}."
+        present = f"it may address {self._address_space // _MEBIBYTE} MiB now"
+        return f"raise worker-memory, under daemon in the configuration ({present}); if that does not help, {module}."
 
 
 def _believable(said: Outcome) -> Container[int | None]:
