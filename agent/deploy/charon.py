@@ -1,6 +1,6 @@
 """charon as its vici socket shows it: what it holds, which tunnels are up, and what it reports while one comes up.
 
-Only the commands that a deployment needs. Everything charon says is bounded by vici itself (512 KiB a message).
+Only the commands that a deployment needs. What it says is bounded in size and time (:mod:`agent.deploy.transport`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final
 import vici
 from vici.exception import CommandException, DeserializationException, SessionException
 
+from agent.deploy.transport import Bounded
 from agent.deploy.watch import SpiChange, Watch, purpose, spis, text
 from agent.errors import ConsumerRefused, ConsumerUnavailable, DeployError
 from agent.frozen import frozen
@@ -95,7 +96,9 @@ class Charon:
         except OSError:
             connected.close()
             raise
-        return vici.Session(connected)
+        session: Any = vici.Session(connected)
+        session.transport = Bounded(connected)
+        return session
 
     def _trouble(self, error: OSError) -> str:
         reason = error.strerror or str(error)

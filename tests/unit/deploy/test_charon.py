@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+import struct
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +130,50 @@ def test_a_socket_that_answers_rubbish_is_no_charon(tmp_path: Path, answer: byte
                 if not answer:
                     peer.shutdown(socket.SHUT_WR)
                 charon.certificates()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(b"\0\0", "middle"), (b"\0\0\0\x09\x01", "middle"), (struct.pack("!I", 1 << 27) + bytes(1 << 16), "vici")],
+    ids=["half a length", "half a message", "a message of 128 MiB"],
+)
+def test_a_message_that_does_not_end_is_given_up_in_time(tmp_path: Path, answer: bytes, reason: str) -> None:
+    path = tmp_path / "vici"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        charon = Charon(str(path), timeout=0.5)
+        began = time.monotonic()
+        with pytest.raises(ConsumerUnavailable, match=reason), charon.connected():  # noqa: PT012 - one conversation
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(answer)
+                charon.keys()
+        assert time.monotonic() - began < 5
+
+
+def test_a_message_that_comes_in_drips_has_no_more_time_than_another(tmp_path: Path) -> None:
+    path = tmp_path / "vici"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        charon = Charon(str(path), timeout=0.5)
+        over = threading.Event()
+
+        def drip(peer: socket.socket) -> None:
+            with peer, suppress(OSError):
+                peer.sendall(b"\0\0\0\xff")
+                while not over.wait(0.1):
+                    peer.sendall(b"\1")
+
+        with pytest.raises(ConsumerUnavailable, match="middle"), charon.connected():  # noqa: PT012 - one conversation
+            dripping = threading.Thread(target=drip, args=listener.accept()[:1])
+            dripping.start()
+            try:
+                charon.keys()
+            finally:
+                over.set()
+                dripping.join()
 
 
 def test_a_tunnel_made_twice_is_told_from_one_with_another_peer_or_for_other_traffic() -> None:
