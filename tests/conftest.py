@@ -1,4 +1,4 @@
-"""What holds for every test: no skips in CI, traffic on loopback only, and the fixtures that several folders share."""
+"""What holds for every test: no skips in CI, and traffic on loopback only."""
 
 from __future__ import annotations
 
@@ -66,10 +66,3 @@ def _only_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_only_loopback)
-
-
-@pytest.fixture
-def loopback_port() -> int:
-    """Give a TCP port of 127.0.0.1 that nobody listened on a moment ago, for a peer that cannot choose its own."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pkcs11
 import pytest
 
 from tests.hsm.documented import commands
+from tests.ports import unused_port
 from tests.station import ENVIRONMENT, until
 
 MODULE: Final = next(Path("/usr/lib").glob("*/pkcs11/libtpm2_pkcs11.so"), Path("/usr/lib/libtpm2_pkcs11.so"))
@@ -21,7 +21,6 @@ LABEL: Final = "tpmenb"
 TPM_PIN: Final = b"1234"
 _BUS_NAME: Final = "com.intel.tss2.Tabrmd"
 _PATIENT: Final = 60
-_TRIES: Final = 50
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def software_tpm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     state, store, bus = folder / "tpm", folder / "tpm-store", folder / "bus"
     state.mkdir()
     store.mkdir()
-    port = _two_ports()
+    port = unused_port(together=2)
     command = ["swtpm_setup", "--tpm2", "--tpmstate", str(state), "--createek", "--overwrite"]
     subprocess.run(command, check=True, capture_output=True, timeout=_PATIENT)
     started = [
@@ -81,16 +80,3 @@ def shown_by_pkcs11_tool(kind: str) -> str:
     tool = ["pkcs11-tool", "--module", str(MODULE), "--token-label", LABEL, "--login", "--pin", TPM_PIN.decode()]
     whole = [*tool, "--list-objects", "--type", kind]
     return subprocess.run(whole, check=True, capture_output=True, text=True, timeout=_PATIENT).stdout
-
-
-def _two_ports() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listened on a moment ago, and on the next one neither."""
-    for _ in range(_TRIES):
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = int(first.getsockname()[1])
-            try:
-                with socket.create_server(("127.0.0.1", port + 1)):
-                    return port
-            except (OSError, OverflowError):
-                continue
-    pytest.fail("there are no two free ports, one behind the other")

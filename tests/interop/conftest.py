@@ -95,21 +95,20 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 class OpensslServer:
     """``openssl cmp -port``: it answers every request with one certificate, as it is told on the command line."""
 
-    def __init__(self, pki: Pki, port: int, stack: ExitStack) -> None:
+    def __init__(self, pki: Pki, stack: ExitStack) -> None:
         self._pki = pki
-        self._port = port
         self._stack = stack
-        self.url = f"http://127.0.0.1:{port}/pkix/"
 
     def start(self, *options: str, key: str = "ec-p256", secret: str | None = SECRET) -> str:
         """Start it, wait until it answers, and return its URL; with ``secret`` None it must be told its certificate."""
         by_mac = () if secret is None else ("-srv_ref", REFERENCE, "-srv_secret", f"pass:{secret}")
         fixed = ("-rsp_cert", f"{key}.pem", "-rsp_extracerts", "root.pem")
-        self._stack.enter_context(self._running("-port", str(self._port), "-batch", *by_mac, *fixed, *options))
-        return self.url
+        port = self._stack.enter_context(self._running("-port", "0", "-batch", *by_mac, *fixed, *options))
+        return f"http://127.0.0.1:{port}/pkix/"
 
     @contextmanager
-    def _running(self, *options: str) -> Iterator[None]:
+    def _running(self, *options: str) -> Iterator[int]:
+        """Run it on a port that it takes itself; give the port."""
         with subprocess.Popen(
             ["openssl", "cmp", "-config", "", *options],
             cwd=self._pki.directory,
@@ -124,17 +123,17 @@ class OpensslServer:
                 said = []
                 for line in process.stdout:
                     said.append(line)
-                    if line.startswith("ACCEPT"):
+                    if line.startswith("ACCEPT"):  # as in "ACCEPT 0.0.0.0:40017 PID=4711"
                         break
                 else:
                     pytest.fail(f"the server did not start: {''.join(said)}")
-                yield
+                yield int(line.split()[1].rpartition(":")[2])
             finally:
                 process.kill()
 
 
 @pytest.fixture
-def openssl_server(pki: Pki, loopback_port: int) -> Iterator[OpensslServer]:
+def openssl_server(pki: Pki) -> Iterator[OpensslServer]:
     """Give OpenSSL's mock server, to be started by the test."""
     with ExitStack() as stack:
-        yield OpensslServer(pki, loopback_port, stack)
+        yield OpensslServer(pki, stack)

@@ -18,6 +18,7 @@ from typing import Self
 import pytest
 
 from agent.labca import LabCa, LabCaSettings, running
+from tests.ports import unused_port
 from tests.station import until
 from tests.system.sites import SECRETS, Site, as_root, site
 
@@ -91,19 +92,20 @@ class Client:
 
 
 def test_a_client_that_reconnects_all_the_time_sees_no_failed_handshake_over_ten_key_updates(
-    ca: LabCa, tmp_path: Path, loopback_port: int, capsys: pytest.CaptureFixture[str]
+    ca: LabCa, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = Path("/var/tmp") / f"enrolld-nginx-{os.getpid()}"  # noqa: S108 - workers of nginx cannot enter tmp_path
     place.mkdir(mode=0o755)
+    port = unused_port()
     try:
         (place / "tls").mkdir(mode=0o755)
         configuration = place / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(place=place, port=loopback_port))
+        configuration.write_text(_CONFIGURATION.format(place=place, port=port))
         function = site(tmp_path / "amf", ca, NAME, None, [
             {"directory": {"path": str(place / "tls"), "names": {"full-chain": "tls.crt", "private-key": "tls.key"}}},
-            {"hook": {"command": [str(HOOK), f"127.0.0.1:{loopback_port}", "-c", str(configuration)]}},
+            {"hook": {"command": [str(HOOK), f"127.0.0.1:{port}", "-c", str(configuration)]}},
         ])  # fmt: skip
-        _renew_under_load(function, ca, place, loopback_port, capsys)
+        _renew_under_load(function, ca, place, port, capsys)
     finally:
         shutil.rmtree(place)
 

@@ -87,11 +87,3 @@ def test_no_test_can_reach_another_machine() -> None:
         pytest.raises(AssertionError, match="reached out to 2001:db8::1"),
     ):
         datagrams.sendto(b"x", ("2001:db8::1", 123))
-
-
-def test_a_loopback_port_is_free_to_listen_on(loopback_port: int) -> None:
-    with (
-        socket.create_server(("127.0.0.1", loopback_port)),
-        socket.create_connection(("127.0.0.1", loopback_port)) as peer,
-    ):
-        assert peer.getpeername() == ("127.0.0.1", loopback_port)

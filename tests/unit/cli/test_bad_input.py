@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from agent.labca import LabCa
+from tests.ports import unused_port
 from tests.station import ENROLLCTL, ENVIRONMENT, Finished, Station
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -93,9 +94,10 @@ def test_a_secret_that_must_be_typed_where_nobody_is(enrolled: Station) -> None:
     refused(again(enrolled), 4, "nobody can be asked here")
 
 
-def test_an_unreachable_server(enrolled: Station, loopback_port: int) -> None:
-    enrolled.configure(urls=[f"http://127.0.0.1:{loopback_port}/pkix"])
-    refused(again(enrolled), 1, f"127.0.0.1:{loopback_port}", "refused")
+def test_an_unreachable_server(enrolled: Station) -> None:
+    port = unused_port()
+    enrolled.configure(urls=[f"http://127.0.0.1:{port}/pkix"])
+    refused(again(enrolled), 1, f"127.0.0.1:{port}", "refused")
 
 
 def test_an_unknown_key_in_the_configuration(enrolled: Station) -> None:

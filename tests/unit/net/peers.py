@@ -183,15 +183,6 @@ def once(octets: bytes) -> Callable[[Peer], None]:
     return behave
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port on which nobody listens."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as sock:
-        sock.bind((host, 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait at most five seconds for what another thread is about to do."""
     end = time.monotonic() + 5

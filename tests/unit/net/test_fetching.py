@@ -7,7 +7,8 @@ import pytest
 from agent.errors import NotFetched
 from agent.net.fetching import fetch
 from agent.settings import HttpSettings
-from tests.unit.net.peers import Peer, RawServer, Request, answering, free_port, http_answer, once
+from tests.ports import unused_port
+from tests.unit.net.peers import Peer, RawServer, Request, answering, http_answer, once
 
 CRL = b"0\x00 a CRL"
 
@@ -75,7 +76,7 @@ def test_https_without_anchors_is_refused_with_the_setting_that_is_missing() -> 
 
 def test_nobody_there_is_said_in_words() -> None:
     with pytest.raises(NotFetched, match="refused"):
-        get(f"http://127.0.0.1:{free_port()}/a.crl")
+        get(f"http://127.0.0.1:{unused_port()}/a.crl")
 
 
 def test_what_is_not_http_is_said_in_words() -> None:

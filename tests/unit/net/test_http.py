@@ -16,6 +16,7 @@ from agent import __version__
 from agent.errors import ConfigurationError, NotCmp, ServerBusy, Unreachable
 from agent.net.http import Answer, CmpClient
 from agent.settings import HttpSettings
+from tests.ports import unused_port
 from tests.unit.net.peers import (
     CMP,
     REQUEST,
@@ -24,7 +25,6 @@ from tests.unit.net.peers import (
     RawServer,
     Request,
     answering,
-    free_port,
     http_answer,
     once,
     wait_until,
@@ -245,7 +245,7 @@ def test_an_answer_keeps_its_body_out_of_its_text() -> None:
 
 def test_addresses_are_tried_in_order_and_the_transaction_stays_with_the_first_that_takes_a_message() -> None:
     seen: list[Request] = []
-    dead = f"http://127.0.0.1:{free_port()}/dead"
+    dead = f"http://127.0.0.1:{unused_port()}/dead"
     with RawServer(answering(http_answer(), seen=seen)) as first, RawServer(answering(http_answer())) as second:
         with CmpClient([dead, first.url, second.url], QUICK) as client:
             for _ in range(3):
@@ -300,7 +300,7 @@ def test_when_every_address_fails_all_are_listed_and_the_remedy_fits_the_most_te
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    port = free_port()
+    port = unused_port()
     urls = ["http://unknown.example/cmp", f"http://ra.example:{port}/cmp"]
     with CmpClient(urls, QUICK) as client, pytest.raises(Unreachable) as caught:
         client.exchange(REQUEST)

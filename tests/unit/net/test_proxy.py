@@ -11,7 +11,8 @@ from agent import __version__
 from agent.errors import ConfigurationError, NotCmp, Unreachable
 from agent.net.http import CmpClient
 from agent.settings import HttpSettings
-from tests.unit.net.peers import REQUEST, RESPONSE, Peer, RawServer, Request, answering, free_port, http_answer, once
+from tests.ports import unused_port
+from tests.unit.net.peers import REQUEST, RESPONSE, Peer, RawServer, Request, answering, http_answer, once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,7 @@ def test_a_wrong_certificate_behind_the_tunnel_is_the_servers_fault(pki: Pki) ->
 
 
 def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    dead = f"http://127.0.0.1:{free_port()}"
+    dead = f"http://127.0.0.1:{unused_port()}"
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, dead)
     with RawServer(answering(http_answer())) as server:
@@ -113,7 +114,7 @@ def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_is_not_there_is_named(pki: Pki, scheme: str) -> None:
-    port = free_port()
+    port = unused_port()
     with pytest.raises(Unreachable, match=f"through the proxy at 127.0.0.1 port {port}: refused") as caught:
         exchange(f"{scheme}://ra.example/", through(port, pki))
     assert "http: proxy" in caught.value.remedy

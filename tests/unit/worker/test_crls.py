@@ -19,7 +19,7 @@ from agent.store.authorities import MAXIMUM_LISTS, AuthorityStore
 from agent.supervisor import schedule
 from agent.worker.lists import Lists
 from agent.worker.reporting import Reporter
-from tests.unit.net.peers import free_port
+from tests.ports import unused_port
 from tests.unit.worker.desk import Desk, Died, desk_at
 
 HOLD, COMPROMISED = 6, 1
@@ -30,7 +30,7 @@ REPORT, REQUIRE, OFF = RevocationCheck.REPORT, RevocationCheck.REQUIRE, Revocati
 def ca(tmp_path: Path) -> Iterator[LabCa]:
     """A CA whose certificates all say where their CRL is."""
     settings = LabCaSettings(
-        directory=tmp_path / "ca", durable=False, crl_distribution_point=True, port=free_port(), secrets={"enb": "a"}
+        directory=tmp_path / "ca", durable=False, crl_distribution_point=True, port=unused_port(), secrets={"enb": "a"}
     )
     lab = LabCa(settings)
     with running(lab):
@@ -226,7 +226,7 @@ def test_the_next_refresh_is_planned_when_the_certificate_comes_and_after_each(s
 
 def test_a_refresh_that_fails_is_tried_sooner_and_disturbs_nothing_else(station: Desk) -> None:
     assert station.do(secret=None).verdict is Verdict.ISSUED
-    station.configure(urls=(f"http://127.0.0.1:{free_port()}/",))
+    station.configure(urls=(f"http://127.0.0.1:{unused_port()}/",))
     assert refreshed(station) is Verdict.UNREACHABLE
     state = station.store.state.load()
     assert (state.attempts, state.last_error, state.next_action) == (0, None, "renew")
