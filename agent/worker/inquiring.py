@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from agent.cmp import algorithms, failures
 from agent.cmp.bodies import General
-from agent.cmp.errors import CmpError
 from agent.cmp.request import Inquiry
 from agent.cmp.transaction import Answered, Declined, Transaction
 from agent.net.http import CmpClient
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class DeclinedQuestion(Exception):
-    """The CA said no; ``failures`` are PKIFailureInfo bits."""
+    """The CA does not answer this question; ``remedy`` is what to do about it."""
 
-    def __init__(self, event: Declined) -> None:
-        """Keep why, in words and as bits."""
-        super().__init__(failures.describe(event.status, event.failures, event.text))
-        self.failures = event.failures
+    def __init__(self, why: str, *, remedy: str) -> None:
+        """Keep why, in words."""
+        super().__init__(why)
+        self.remedy = remedy
 
 
 class Inquirer:
@@ -56,10 +55,9 @@ class Inquirer:
         """Return the DER value of the one answer; None when it has none.
 
         Raises:
-            DeclinedQuestion: the CA says no.
+            DeclinedQuestion: the CA says no, or that it does not know the question (RFC 9810 5.3.19.7).
             OutOfPatience: it has not answered yet.
             RemoteError, TransportError: no acceptable answer.
-            CmpError: an answer to another question.
         """
         inquiry = Inquiry(
             info_type=question.value,
@@ -69,7 +67,7 @@ class Inquirer:
         )
         answers = [one for one in self._exchange(inquiry).infos if one.type == expected.value]
         if len(answers) != 1:
-            raise CmpError(
+            raise DeclinedQuestion(
                 f"the CA does not answer the question {question.name.lower().replace('_', ' ')}",
                 remedy="It may not offer this; ask its operator. Everything stays as it is.",
             )
@@ -90,6 +88,7 @@ class Inquirer:
             while True:
                 event = conversation.exchange("genm")
                 if isinstance(event, Declined):
-                    raise DeclinedQuestion(event)
+                    said = failures.describe(event.status, event.failures, event.text)
+                    raise DeclinedQuestion(said, remedy=failures.remedy(event.failures))
                 if isinstance(event, Answered) and isinstance(event.body, General):
                     return event.body

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.cmp import failures, messages
 from agent.cmp.bodies import ErrorMessage, General
-from agent.cmp.errors import CmpError, MalformedMessage
+from agent.cmp.errors import MalformedMessage
 from agent.cmp.messages import BodyType, Header, Info, InfoTypeAndValue, Message
 from agent.cmp.request import Inquiry
 from agent.cmp.revocation import Checking
@@ -80,7 +80,7 @@ def _unprotected(client: CmpClient, environment: Environment) -> Outcome:
     try:
         message = messages.parse(answer.body)
     except MalformedMessage as error:
-        raise CmpError(
+        raise MalformedMessage(
             f"{answer.url} answered with something that is no CMP message: {error}",
             remedy="Check the path of the url: another service answers there.",
         ) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from agent.cmp import der, failures, profiles, root_update
+from agent.cmp import der, profiles, root_update
 from agent.cmp.certificates import Facts, load, read
 from agent.cmp.errors import MalformedMessage, RemoteError, UntrustedPeer
 from agent.cmp.messages import MAXIMUM_CERTIFICATES, Info
@@ -24,6 +24,8 @@ from agent.worker.record import CRL_ENDS, note_beginning
 from agent.worker.words import day, short_wait
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryptography import x509
 
     from agent.cmp.revocation import RevocationList
@@ -71,8 +73,10 @@ def refresh(job: Job, store: IdentityStore, keys: Keyring, reporter: Reporter, e
 
 def _ask_the_authority(job: Job, desk: _Desk, reporter: Reporter) -> Outcome:
     authority = AuthorityStore(job.state_directory, job.identity.authority)
+    declined: list[DeclinedQuestion] = []
     try:
-        certificates, roots = desk.ca_certificates(), desk.new_roots()
+        certificates = _answered(desk.ca_certificates, declined)
+        roots = _answered(desk.new_roots, declined)
     except OutOfPatience as wait:
         return Outcome(
             verdict=Verdict.WAITING,
@@ -80,15 +84,31 @@ def _ask_the_authority(job: Job, desk: _Desk, reporter: Reporter) -> Outcome:
             remedy=f"Run the same command again in {short_wait(wait.seconds)}.",
             retry_after=wait.seconds,
         )
-    except DeclinedQuestion as declined:
-        return Outcome(verdict=Verdict.REJECTED, text=str(declined), remedy=failures.remedy(declined.failures))
+    if certificates is None and roots is None:
+        return Outcome(verdict=Verdict.REJECTED, text=str(declined[0]), remedy=declined[0].remedy)
+    for one in declined:
+        reporter.tell(Event.NOTE, {"REMEDY": one.remedy}, note=str(one))
     with authority.lock():
-        authority.save_ca_certificates(certificates)
-        for root in roots:
+        if certificates is not None:
+            authority.save_ca_certificates(certificates)
+        for root in roots or ():
             authority.add_trust_anchor(root)
-    words = {"authority": job.identity.authority, "certificates": str(len(certificates)), "roots": str(len(roots))}
+    found = {"certificates": certificates or (), "roots": roots or ()}
+    words = {"authority": job.identity.authority} | {name: str(len(each)) for name, each in found.items()}
     reporter.tell(Event.REFRESHED, None, **words)
     return Outcome(verdict=Verdict.DONE, text=sentence(Event.REFRESHED, words))
+
+
+def _answered(ask: Callable[[], tuple[bytes, ...]], declined: list[DeclinedQuestion]) -> tuple[bytes, ...] | None:
+    """Return what ``ask`` finds; None, with the reason in ``declined``, where the CA does not offer it.
+
+    RFC 9483 4.3 has each of these answers for itself: a CA that has one need not have the other.
+    """
+    try:
+        return ask()
+    except DeclinedQuestion as why:
+        declined.append(why)
+        return None
 
 
 class _Desk:

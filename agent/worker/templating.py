@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.cmp import failures, names
+from agent.cmp import names
 from agent.cmp.messages import Info
 from agent.cmp.request_template import RequestTemplate, completed, decode, described, objections
 from agent.contract import Outcome, Verdict
@@ -39,7 +39,7 @@ def show(job: Job, plan: Plan, reporter: Reporter, environment: Environment) -> 
             retry_after=wait.seconds,
         )
     except DeclinedQuestion as declined:
-        return Outcome(verdict=Verdict.REJECTED, text=str(declined), remedy=failures.remedy(declined.failures))
+        return Outcome(verdict=Verdict.REJECTED, text=str(declined), remedy=declined.remedy)
     facts = "nothing in particular" if template is None else "; ".join(described(template))
     reporter.tell(Event.TEMPLATE, facts=facts)
     words = {"facts": facts}

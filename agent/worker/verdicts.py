@@ -38,6 +38,7 @@ VERDICT_OF: Final[tuple[tuple[type[Exception], Verdict], ...]] = (
     (cmp.Rejected, Verdict.REJECTED),
     (cmp.RemoteError, Verdict.REFUSED),
     (cmp.LocalError, Verdict.MISCONFIGURED),
+    (cmp.CmpError, Verdict.FAILED),
 )
 
 REPORTED: Final = (AgentError, KeyStoreError, cmp.CmpError)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from agent.cmp.messages import BodyType
+from agent.cmp.messages import BodyType, Info
 from agent.contract import Action, Job, Outcome, Verdict
-from agent.labca import LabCa, LabCaSettings, Misbehaviour, running
+from agent.labca import LabCa, LabCaSettings, Misbehaviour, general, running
 from agent.labca.records import CertificateStatus
 from agent.overview import look
 from agent.settings import AuthoritySettings, BootstrapSettings, IdentitySettings, SharedSecretSettings
@@ -135,6 +135,31 @@ def test_a_ca_that_offers_ever_more_roots_is_not_followed_for_ever(ca: LabCa, jo
     assert outcome.verdict is Verdict.DONE
     assert any("no more are asked for" in one["text"] for one in told)
     assert len(kept.trust_anchors) == 15
+
+
+@pytest.mark.parametrize(("unknown", "known"), [(Info.ROOT_CA_CERT, Info.CA_CERTS), (Info.CA_CERTS, Info.ROOT_CA_CERT)])
+def test_a_question_the_ca_does_not_know_keeps_the_answer_to_no_other_out(
+    ca: LabCa, job: Job, monkeypatch: pytest.MonkeyPatch, unknown: Info, known: Info
+) -> None:
+    """It answers with unsupportedOIDs, as RFC 9810 5.3.19.7 has it."""
+    assert run(replace(job, action=Action.REFRESH))[0].verdict is Verdict.DONE
+    ca.prepare_root_update()
+    monkeypatch.delitem(general._ANSWERS, unknown)
+    outcome, told = run(replace(job, action=Action.REFRESH))
+    assert outcome.verdict is Verdict.DONE
+    (note,) = [one for one in told if one["event"] == "note"]
+    assert note["text"] == f"note: the CA does not answer the question {unknown.name.lower().replace('_', ' ')}"
+    kept = AuthorityStore(job.state_directory, "lab")
+    assert kept.ca_certificates == tuple(ca.pki.chain), "what came when the CA knew the question stays"
+    assert len(kept.trust_anchors) == (known is Info.ROOT_CA_CERT)
+
+
+def test_a_ca_that_knows_no_question_at_all_says_so(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(general, "_ANSWERS", {})
+    outcome, _ = run(replace(job, action=Action.REFRESH))
+    assert outcome.verdict is Verdict.REJECTED
+    assert outcome.text == "the CA does not answer the question ca certs"
+    assert "ask its operator" in outcome.remedy
 
 
 def test_a_revocation_is_done_by_the_ca_and_remembered_here(ca: LabCa, job: Job) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from agent.cmp.messages import Info
 from agent.contract import Action, Verdict
+from agent.labca import general
 from agent.settings import KeyAlgorithm, KeySettings
 from agent.supervisor.jobs import needs_secret
 from tests.unit.worker.desk import Desk
@@ -55,6 +59,18 @@ def test_a_ca_without_templates_is_asked_all_the_same(desk: Desk) -> None:
     desk.ca.misbehave("reject=badRequest@genm")
     assert desk.do().verdict is Verdict.ISSUED
     assert "gives no request template" in desk.texts
+
+
+def test_a_ca_that_does_not_know_the_question_is_asked_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(general._ANSWERS, Info.CERT_REQ_TEMPLATE)
+    desk.configure(request_template=True)
+    assert desk.do().verdict is Verdict.ISSUED
+    assert "gives no request template" in desk.texts
+    outcome = desk.do(Action.TEMPLATE)
+    assert outcome.verdict is Verdict.REJECTED
+    assert outcome.text == "the CA does not answer the question cert req template"
 
 
 def test_the_open_request_is_left_alone(slow_desk: Desk) -> None:
