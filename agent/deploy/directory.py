@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from agent import units
-from agent.deploy import layouts
+from agent.deploy import foreign, layouts
 from agent.errors import ConsumerRefused, ConsumerUnavailable, StateError
 from agent.settings import Layout, Switching
 from agent.store import atomic
@@ -41,7 +41,6 @@ _OURS: Final = re.compile(r"\.[0-9]{6,18}\.[0-9a-f]{8}")
 _HALF_MADE: Final = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.tmp")
 """What :func:`agent.store.atomic.temporary_name` makes."""
 _READ_BITS: Final = 0o444
-_CAP: Final = 4 * 1024 * 1024
 
 
 class Directory:
@@ -57,6 +56,8 @@ class Directory:
     def deploy(self, change: Change) -> str:
         """Write what differs and switch; read it back. See :class:`agent.deploy.target.Target`."""
         with self._explained():
+            for name in self._names(change.new) | self._earlier_names(change):
+                foreign.demand_own_way(self._path, name)
             if self.live(change.new):
                 self._tidy(change)
                 return f"the files in {self._path} are as they should be"
@@ -80,36 +81,29 @@ class Directory:
                 return False
             wanted = layouts.files(material, self._settings, self._hands.identity)
             owner, group = self._owner(), self._group()
-            same = all(self._is(name, content, owner, group) for name, content in wanted.items())
+            same = all(self._held(name, owner, group) == content for name, content in wanted.items())
             return same and (self._settings.layout is not Layout.PKCS12 or self._has_pkcs12(material, owner, group))
 
-    def _is(self, name: str, content: bytes | None, owner: int, group: int) -> bool:
-        """Tell whether the file holds ``content`` (None: anything) and has the mode and owner wanted."""
-        path = self._path / name
+    def _held(self, name: str, owner: int, group: int) -> bytes | None:
+        """Return what the file holds; None unless it is there, in its way, with the mode and owner wanted."""
         if self._links(name) is not (self._settings.switching is Switching.LINK):
-            return False
-        try:
-            with path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                held = file.read(_CAP)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return (
-            (content is None or held == content)
-            and stat.S_IMODE(status.st_mode) == self._mode
-            and owner in {-1, status.st_uid}
-            and group in {-1, status.st_gid}
+            return None
+        found = foreign.read(self._path / name)
+        if found is None:
+            return None
+        status, octets = found
+        fits = (
+            stat.S_IMODE(status.st_mode) == self._mode and owner in {-1, status.st_uid} and group in {-1, status.st_gid}
         )
+        return octets if fits else None
 
     def _links(self, name: str) -> bool:
         path = self._path / name
         return path.is_symlink() and str(path.readlink()) == _through_current(name)
 
     def _has_pkcs12(self, material: Material, owner: int, group: int) -> bool:
-        name = self._pkcs12_name
-        return self._is(name, None, owner, group) and layouts.pkcs12_fits(
-            (self._path / name).read_bytes(), material, self._password()
-        )
+        held = self._held(self._pkcs12_name, owner, group)
+        return held is not None and layouts.pkcs12_fits(held, material, self._password())
 
     def _wanted(self, material: Material) -> dict[str, bytes]:
         wanted = layouts.files(material, self._settings, self._hands.identity)
@@ -166,18 +160,21 @@ class Directory:
     def _replace(self, wanted: dict[str, bytes]) -> None:
         for name, content in wanted.items():
             self._make_parents(name)
-            if not self._is(name, content, self._owner(), self._group()):
+            if self._held(name, self._owner(), self._group()) != content:
                 atomic.write_file(self._path / name, content, self._mode, owner=self._owner(), group=self._group())
 
     def _names(self, material: Material) -> set[str]:
         names = set(layouts.files(material, self._settings, self._hands.identity))
         return names | {self._pkcs12_name} if self._settings.layout is Layout.PKCS12 else names
 
+    def _earlier_names(self, change: Change) -> set[str]:
+        earlier = [one for one in (change.previous, *change.retired) if one is not None]
+        return {name for one in earlier for name in self._names(one)}
+
     def _tidy(self, change: Change) -> None:
         """Remove what the new credential does not have, and what a crash left; nothing that is not ours."""
         names = self._names(change.new)
-        earlier = [one for one in (change.previous, *change.retired) if one is not None]
-        for name in sorted({name for one in earlier for name in self._names(one)} - names):
+        for name in sorted(self._earlier_names(change) - names):
             (self._path / name).unlink(missing_ok=True)
         kept = str((self._path / CURRENT).readlink()) if self._settings.switching is Switching.LINK else ""
         ours = {CURRENT, *(PurePosixPath(name).name for name in names)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import threading
 from collections.abc import Callable
@@ -225,6 +226,66 @@ def test_a_disk_that_fails_in_the_middle_leaves_the_old_credential_whole(
     monkeypatch.undo()
     directory.deploy(change(2, previous=1))
     assert directory.live(material(2))
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+
+
+@EACH_WAY
+@pytest.mark.parametrize(
+    "plant",
+    [
+        os.mkfifo,
+        _socket,
+        lambda path: path.symlink_to(path),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 1 << 40),
+    ],
+    ids=["a pipe", "a socket", "a circle", "a device", "a terabyte"],
+)
+def test_what_a_consumer_leaves_in_the_place_of_a_file_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switching: Switching, plant: Callable[[Path], None]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    directory = target(tmp_path, switching=switching)
+    directory.deploy(change())
+    wanted = shown(tmp_path)
+    place = tmp_path / (".current" if switching is Switching.LINK else ".") / "certificate.pem"
+    place.unlink()
+    plant(place)
+    assert not directory.live(material())
+    directory.deploy(change())
+    assert shown(tmp_path) == wanted
+
+
+def test_a_bundle_of_pkcs12_that_grew_without_end_is_not_read(tmp_path: Path) -> None:
+    directory = target(tmp_path, layout=Layout.PKCS12, password="file:x", switching=Switching.FILES)
+    directory.deploy(change())
+    os.truncate(tmp_path / "credential.p12", 1 << 40)
+    assert not directory.live(material())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@EACH_WAY
+def test_a_folder_that_a_consumer_made_a_link_is_refused_and_one_of_roots_is_followed(
+    tmp_path: Path, switching: Switching
+) -> None:
+    own, elsewhere = tmp_path / "own", tmp_path / "elsewhere"
+    own.mkdir()
+    elsewhere.mkdir()
+    (own / "certs").symlink_to(elsewhere)
+    directory = target(own, names=FileNames(certificate="certs/tls.crt"), switching=switching)
+    os.lchown(own / "certs", 12345, 12345)
+    with pytest.raises(ConsumerUnavailable, match="certs is a link that user 12345 has put there"):
+        directory.deploy(change())
+    assert list(elsewhere.iterdir()) == []
+    assert [one.name for one in own.iterdir()] == ["certs"]
+    if switching is Switching.FILES:  # links into `.current` work below the directory only
+        os.lchown(own / "certs", 0, 0)
+        directory.deploy(change())
+        assert [one.name for one in elsewhere.iterdir()] == ["tls.crt"]
 
 
 def test_a_reader_through_the_link_never_sees_a_mixture(tmp_path: Path) -> None:
