@@ -19,13 +19,13 @@ import pwd
 import re
 import shlex
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from agent import units
 from agent.deploy import foreign, layouts
-from agent.errors import ConsumerRefused, ConsumerUnavailable, StateError
+from agent.errors import ConsumerRefused, ConsumerUnavailable, DeployError, StateError
 from agent.settings import Layout, Switching
 from agent.store import atomic
 
@@ -65,7 +65,7 @@ class Directory:
             if self._settings.switching is Switching.LINK:
                 self._switch(wanted, change.new.number)
             else:
-                self._replace(wanted)
+                self._replace(wanted, change.previous)
             self._tidy(change)
             if not self.live(change.new):
                 raise ConsumerRefused(
@@ -157,11 +157,20 @@ class Directory:
 
     # ---- switching file by file
 
-    def _replace(self, wanted: dict[str, bytes]) -> None:
-        for name, content in wanted.items():
+    def _replace(self, wanted: dict[str, bytes], previous: Material | None) -> None:
+        """Rename each file into place when all are written: a full disk is met before anything has changed."""
+        owner, group = self._owner(), self._group()
+        for name in wanted:
             self._make_parents(name)
-            if self._held(name, self._owner(), self._group()) != content:
-                atomic.write_file(self._path / name, content, self._mode, owner=self._owner(), group=self._group())
+        changed = {name: content for name, content in wanted.items() if self._held(name, owner, group) != content}
+        files = {self._path / name: content for name, content in changed.items()}
+        try:
+            atomic.write_files(files, self._mode, owner=owner, group=group)
+        except BaseException:
+            if previous is not None:
+                with suppress(StateError, OSError, DeployError):  # the first error is the one to report
+                    self._replace(self._wanted(previous), None)
+            raise
 
     def _names(self, material: Material) -> set[str]:
         names = set(layouts.files(material, self._settings, self._hands.identity))

@@ -50,6 +50,28 @@ def write_file(path: Path, data: bytes, mode: int = 0o600, *, owner: int = -1, g
         _fsync_directory(path.parent)
 
 
+def write_files(files: Mapping[Path, bytes], mode: int, *, owner: int = -1, group: int = -1) -> None:
+    """Put every file in its place as :func:`write_file` does, in their order, but none before all are written.
+
+    Raise :class:`StateError`; no place has changed then unless one of the renames themselves failed.
+    """
+    ready: dict[Path, Path] = {}
+    try:
+        for path, data in files.items():
+            with reported("write", path):
+                ready[path] = temporary_name(path)
+                _write_new(ready[path], data, mode, owner, group)
+        for path in files:
+            with reported("write", path):
+                os.replace(ready[path], path)
+                del ready[path]
+                _fsync_directory(path.parent)
+    except BaseException:
+        for temporary in ready.values():
+            _discard(temporary)
+        raise
+
+
 def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
     """Make the new directory ``path`` (0700) with these files (0600) in it, all of it or nothing.
 

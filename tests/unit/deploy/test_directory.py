@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import stat
 import threading
@@ -226,6 +227,45 @@ def test_a_disk_that_fails_in_the_middle_leaves_the_old_credential_whole(
     monkeypatch.undo()
     directory.deploy(change(2, previous=1))
     assert directory.live(material(2))
+
+
+def test_a_disk_with_room_for_the_key_and_not_for_the_certificate_leaves_the_old_files(tmp_path: Path) -> None:
+    directory = target(tmp_path, switching=Switching.FILES)
+    directory.deploy(change(1))
+    before = shown(tmp_path)
+    key, certificate = material(2).private_key, certificates_pem(material(2).certificate)
+    assert key is not None
+    assert len(key) < len(certificate)
+    room, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(key), hard))
+    try:
+        with pytest.raises(ConsumerUnavailable, match="EFBIG"):
+            directory.deploy(change(2, previous=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    assert shown(tmp_path) == before
+    assert [one.name for one in tmp_path.iterdir() if one.name.endswith(".tmp")] == []
+
+
+@pytest.mark.parametrize("failing", ["private-key.pem", "full-chain.pem", "certificate.pem"])
+def test_a_rename_that_is_refused_in_the_middle_brings_the_old_files_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    directory = target(tmp_path, switching=Switching.FILES)
+    directory.deploy(change(1))
+    before = shown(tmp_path)
+    replace_, refusals = os.replace, [1]
+
+    def refuse(source: Path, place: Path) -> None:
+        if place.name == failing and refusals.pop():
+            refusals.append(0)
+            raise OSError(1, "Operation not permitted", str(place))
+        replace_(source, place)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(ConsumerUnavailable, match="not permitted"):
+        directory.deploy(change(2, previous=1))
+    assert shown(tmp_path) == before
 
 
 def _socket(path: Path) -> None:
