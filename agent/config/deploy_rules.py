@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from agent.config.rulebook import Rule
-from agent.settings import DeployTarget, FileNames, Layout
+from agent.settings import DeployTarget, DirectoryTarget, FileNames, Layout, Switching
 
 if TYPE_CHECKING:
     from agent.config.rulebook import Target
@@ -23,16 +23,44 @@ def _leads_outside(one: Target) -> bool:
 
 def _are_inside(names: FileNames) -> bool:
     """Tell whether file names stay below their directory, out of the way of ours, and apart from each other."""
-    # One by one, and not by astuple(): what could not be read says so only when it is asked for.
-    every: list[str | None] = [getattr(names, field.name) for field in dataclasses.fields(FileNames)]
-    given = [name for name in every if name is not None]
+    given = _given(names)
     parts = [part for name in given for part in name.split("/")]
     return len(set(given)) == len(given) and all(part and not part.startswith(".") for part in parts)
+
+
+def _given(names: FileNames) -> list[str]:
+    # One by one, and not by astuple(): what could not be read says so only when it is asked for.
+    every: list[str | None] = [getattr(names, field.name) for field in dataclasses.fields(FileNames)]
+    return [name for name in every if name is not None]
 
 
 def _names_twice(one: Target) -> bool:
     connections = () if one.own.strongswan is None else one.own.strongswan.connections
     return len(set(connections)) < len(connections)
+
+
+def _is_shared(one: Target) -> bool:
+    """Tell whether another consumer's files would take the place of these, or the link that switches them would."""
+    own = one.own.directory
+    if own is None:
+        return False
+    others = (
+        (name, other.directory)
+        for name, identity in one.settings.identities.items()
+        for other in identity.deploy
+        if other is not one.own and other.directory is not None
+    )
+    return any(other.path == own.path and not _keep_apart(one.name, own, name, other) for name, other in others)
+
+
+def _keep_apart(own_name: str, own: DirectoryTarget, name: str, other: DirectoryTarget) -> bool:
+    """Tell whether two consumers can have one directory: each file is renamed by itself, and none has a name twice."""
+    if not own.switching == other.switching == Switching.FILES:
+        return False
+    given, given_there = _given(own.names), _given(other.names)
+    if given or given_there:
+        return bool(given and given_there) and not set(given) & set(given_there)
+    return own.layout == other.layout == Layout.SWANCTL and own_name != name  # where names hold that of the identity
 
 
 MISTAKES: Final[tuple[Rule[DeployTarget], ...]] = (
@@ -59,6 +87,12 @@ MISTAKES: Final[tuple[Rule[DeployTarget], ...]] = (
         _leads_outside,
         "must stay below the directory: relative, without `..` or a leading dot, and no name twice",
         "write them like tls.crt or certs/tls.crt",
+    ),
+    Rule(
+        "directory.path",
+        _is_shared,
+        "is another consumer's too: each would take away what the other one has got",
+        "give each a directory of its own, or both `switching: files` with other `names` (or the layout swanctl)",
     ),
     Rule("strongswan.connections", _names_twice, "must not name a connection twice", "remove one of the two"),
 )

@@ -271,3 +271,48 @@ def test_every_rule_is_about_a_key_that_exists_and_reads_as_a_sentence() -> None
             for rule in getattr(book, part):
                 assert rule.text[0].islower()
                 assert not rule.text.endswith(".")
+
+
+def both_write(first: str, second: str, path: str = "/etc/ike/") -> str:
+    one, other = (
+        f"deploy: [{{directory: {{path: {where}{more}}}}}]" for where, more in (("/etc/ike", first), (path, second))
+    )
+    return document(identity=one, top=SIGNER.removesuffix("}") + f", {other}}}")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("", ""),
+        (", switching: files", ", switching: files"),
+        (", switching: files, layout: swanctl", ", layout: swanctl"),
+        (", switching: files, names: {certificate: a.pem}", ", switching: files"),
+        (", switching: files, names: {certificate: a.pem}", ", switching: files, names: {private-key: a.pem}"),
+    ],
+)
+def test_two_consumers_in_one_directory_are_refused_at_both(first: str, second: str) -> None:
+    assert [line.split(":")[0] for line in refused(both_write(first, second))] == [
+        "identities.ike.deploy[0].directory.path",
+        "identities.sign.deploy[0].directory.path",
+    ]
+
+
+def test_two_consumers_of_one_identity_in_one_directory_are_refused() -> None:
+    one = "{directory: {path: /etc/ike, switching: files, layout: swanctl}}"
+    assert len(refused(document(identity=f"deploy: [{one}, {one}]"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "path"),
+    [
+        ("", "", "/etc/seg"),
+        (", switching: files, layout: swanctl", ", switching: files, layout: swanctl", "/etc/ike"),
+        (
+            ", switching: files, names: {certificate: a.pem}",
+            ", switching: files, names: {certificate: b.pem}",
+            "/etc/ike",
+        ),
+    ],
+)
+def test_consumers_whose_files_stay_apart_may_share_a_directory(first: str, second: str, path: str) -> None:
+    assert len(parse(both_write(first, second, path)).identities) == 2
