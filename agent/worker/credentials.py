@@ -32,11 +32,11 @@ class Credentials:
     def usable(self, generation: Generation) -> bool:
         """Tell whether a generation is valid now and was not revoked."""
         try:
-            end = datetime.fromisoformat(str(generation.description["not_after"]))
             revoked = REVOKED in generation.marks
-        except (StateCorrupt, KeyError, ValueError):
+        except StateCorrupt:
             return False
-        return not revoked and self._environment.judging_time < end
+        end = _end_of(generation)
+        return not revoked and end is not None and self._environment.judging_time < end
 
     def material(self, generation: Generation) -> Material:
         """Return it whole; raise what :func:`agent.deploy.material.load` raises."""
@@ -63,10 +63,13 @@ class Credentials:
             return None
 
     def first_end(self, numbers: set[int | None]) -> datetime | None:
-        """Return when the first of these generations ends."""
-        ends = [
-            datetime.fromisoformat(str(one.description["not_after"]))
-            for one in self._store.generations
-            if one.number in numbers
-        ]
-        return min(ends, default=None)
+        """Return when the first of these generations ends; of one that is damaged nobody knows."""
+        ends = (_end_of(one) for one in self._store.generations if one.number in numbers)
+        return min((one for one in ends if one is not None), default=None)
+
+
+def _end_of(generation: Generation) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(generation.description["not_after"]))
+    except (StateCorrupt, KeyError, ValueError):
+        return None

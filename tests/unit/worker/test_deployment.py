@@ -250,6 +250,24 @@ def test_an_attempt_that_kills_the_worker_counts_and_is_not_repeated_at_once(
     assert desk.do(Action.DEPLOY, again=True).verdict is Verdict.DONE
 
 
+@pytest.mark.parametrize("damage", [b"", b"{}", None], ids=["empty", "without its end", "gone"])
+def test_a_damaged_credential_that_a_consumer_still_uses_does_not_keep_the_next_one_from_it(
+    desk: Desk, place: Path, damage: bytes | None
+) -> None:
+    deploying(desk, DeployTarget(directory=DirectoryTarget(path=place / "files")))
+    desk.do()
+    assert desk.current is not None
+    path = desk.current.path / "credential.json"
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage)
+    outcome = desk.do(Action.ENROLL)
+    assert outcome.verdict is Verdict.ISSUED, outcome
+    assert number(desk) == 2
+    assert record(desk).targets[f"directory {place / 'files'}"].generation == 2
+
+
 @pytest.mark.parametrize("damage", ["", "{", '{"version": 1, "deployment": {"targets": 4}}',
                                     '{"version": 1, "deployment": {"held-until": "2026-01-01T00:00:00"}}'])  # fmt: skip
 def test_a_damaged_record_means_that_everybody_gets_it_again(desk: Desk, place: Path, damage: str) -> None:
