@@ -14,13 +14,14 @@ The order, and why it is so:
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from agent.deploy.charon import TROUBLE, Charon, Connection
 from agent.deploy.material import key_id_of, names_of
 from agent.deploy.target import RESTORED
-from agent.errors import ConsumerRefused, ConsumerUnproven, DeployError
+from agent.errors import AgentError, ConsumerRefused, ConsumerUnproven, DeployError
+from hsm.errors import KeyStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -237,7 +238,7 @@ class Strongswan:
         previous = change.previous
         if previous is None:
             return
-        with suppress(*TROUBLE):
+        with self._second(previous):
             self._load(previous)
             self._retire(change, keep=previous)
             if self._with_key(previous.key_id)[:1] != [previous.certificate]:
@@ -250,6 +251,14 @@ class Strongswan:
                 if self._settings.initiate and one.dialable and one.children and not self._charon.tunnels(one.name):
                     for child in one.children:
                         self._charon.initiate(one.name, child)
+
+    @contextmanager
+    def _second(self, previous: Material) -> Iterator[None]:
+        """Report what goes wrong on the way back beside the error that led to it, which is what counts."""
+        try:
+            yield
+        except (*TROUBLE, AgentError, KeyStoreError) as error:
+            self._hands.say(f"charon may lack the previous certificate ({previous.serial}) and its key: {error}")
 
 
 def _age(unique: str) -> int:

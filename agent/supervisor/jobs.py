@@ -14,18 +14,21 @@ from agent.contract import Action, Job
 from agent.errors import StateError
 from agent.overview import look
 from agent.settings import SOFTWARE, HookTarget, RenewalMethod, StrongswanTarget
+from agent.store.deployment import DeploymentFile, labels
 from agent.store.generations import IdentityStore
 from agent.store.token_keys import TokenKeys
 from agent.supervisor.clocks import calendar_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from agent.settings import AuthoritySettings, DirectoryTarget, IdentitySettings, Settings, TokenSettings
     from agent.supervisor.clocks import Calendar
 
 _REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW, Action.TEMPLATE})
+_DELIVERING: Final = frozenset({Action.ENROLL, Action.RENEW, Action.DEPLOY})
+"""Jobs that bring credentials to consumers."""
 _LOST: Final = frozenset({"expired", "damaged"})
 """States in which there was a certificate, and the way of the first one may be spent."""
 _SLACK: Final = 120.0
@@ -57,7 +60,8 @@ def job_for(settings: Settings, name: str, action: Action, *, calendar: Calendar
         authority=settings.authorities[identity.authority],
         state_directory=settings.state_directory,
         recording=settings.recording,
-        tokens=tokens_for(identity, settings.tokens, settings.state_directory, name, action),
+        tokens=tokens_for(identity, settings.tokens, settings.state_directory, name, action)
+        | tokens_of_consumers(identity, settings.tokens, settings.state_directory, name, action),
         known_time=None if known is None else known.isoformat(),
         **details,
     )
@@ -113,11 +117,34 @@ def tokens_for(
     if not tokens:
         return {}
     found = {identity.key.store} - {SOFTWARE} if action is not Action.RETIRE else set()
-    for reference in _references(identity, state_directory, name, action):
-        if reference.startswith(_SCHEME):
-            label = label_of(reference)
-            found |= {one for one, token in tokens.items() if label in {None, token.label}}
+    found |= _named(_references(identity, state_directory, name, action), tokens)
     return {one: token for one, token in tokens.items() if one in found}
+
+
+def tokens_of_consumers(
+    identity: IdentitySettings, tokens: Mapping[str, TokenSettings], state_directory: Path, name: str, action: Action
+) -> dict[str, TokenSettings]:
+    """Return the tokens with the keys that IKE daemons use now: they get them back where they refuse the next one.
+
+    A job can do without the PINs of these; then there is no way back.
+    """
+    charons = [label for label, one in zip(labels(identity.deploy), identity.deploy, strict=True) if one.strongswan]
+    if not tokens or not charons or action not in _DELIVERING:
+        return {}
+    store = IdentityStore(state_directory, name)
+    try:
+        record = DeploymentFile(store.directory).load()
+        used = {record.of(label).generation for label in charons}
+        found = _named((one.key_reference for one in store.generations if one.number in used), tokens)
+    except StateError:
+        return {}  # the worker meets the same trouble and reports it
+    return {one: token for one, token in tokens.items() if one in found}
+
+
+def _named(references: Iterable[str], tokens: Mapping[str, TokenSettings]) -> set[str]:
+    """Return the names of the tokens on which the keys ``references`` may be."""
+    wanted = {label_of(one) for one in references if one.startswith(_SCHEME)}
+    return {one for one, token in tokens.items() if wanted & {None, token.label}}
 
 
 def demand_state_directory(directory: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import shlex
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from agent.contract import Action
 from agent.errors import PinError, SecretError
 from agent.frozen import frozen
-from agent.supervisor.jobs import needs_secret
+from agent.supervisor.jobs import needs_secret, tokens_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,15 +70,19 @@ def gather(job: Job, *, ask: Callable[[str], str] | None) -> Secrets:
         name = f"the one-time secret of {job.name} (reference {configured.reference})"
         wanted = Wanted("secret", name, ONE_TIME_SECRET.giver)
         shared = read_secret(configured.secret, ask=ask, wanted=wanted)
+    return Secrets(shared, _pins(job, ask), _passwords(job))
+
+
+def _pins(job: Job, ask: Callable[[str], str] | None) -> dict[str, bytes]:
+    """Read the PINs. For old keys, and keys that a consumer may get back, nobody is asked, and nothing held up."""
     pins = {}
+    retiring = job.action is Action.RETIRE
+    needed = set() if retiring else set(tokens_for(job.identity, job.tokens, job.state_directory, job.name, job.action))
     for name, token in job.tokens.items():
         wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError)
-        if job.action is not Action.RETIRE:
-            pins[name] = read_secret(token.pin, ask=ask, wanted=wanted)
-            continue
-        with suppress(PinError):  # old keys can wait: nobody is asked, and nothing held up
-            pins[name] = read_secret(token.pin, ask=None, wanted=wanted)
-    return Secrets(shared, pins, _passwords(job))
+        with nullcontext() if name in needed else suppress(PinError):
+            pins[name] = read_secret(token.pin, ask=ask if name in needed else None, wanted=wanted)
+    return pins
 
 
 def _passwords(job: Job) -> dict[str, bytes]:

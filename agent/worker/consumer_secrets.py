@@ -45,5 +45,9 @@ def _pin(job: Job, pins: Mapping[str, bytes], reference: str) -> bytes:
     """
     keys = Keyring.of(job, pins)
     name = keys.store_name(reference)
+    if name not in pins:
+        raise ConsumerUnavailable(
+            f"the PIN of the token {name} is not to be had", remedy="Put it where the configuration says."
+        )
     keys.token(name).log_in()
-    return pins.get(name, b"")
+    return pins[name]

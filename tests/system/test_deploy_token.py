@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from agent.settings import StrongswanTarget
 from tests.station import until
 from tests.system.ike_lab import IkeLab, ike_lab
 from tests.system.renewing import renew_three_times_and_lose_nothing
-from tests.system.sites import SECRETS, Site, as_root, site
+from tests.system.sites import SECRETS, Site, as_root, know, site
 
 pytestmark = as_root
 
@@ -65,12 +66,28 @@ def lab(tmp_path: Path, token: Token) -> Iterator[IkeLab]:
         yield made
 
 
-@pytest.fixture
-def ca(tmp_path: Path) -> Iterator[LabCa]:
-    made = LabCa(LabCaSettings(directory=tmp_path / "ca", secrets=SECRETS, durable=False))
+@contextmanager
+def ca_in(directory: Path) -> Iterator[LabCa]:
+    made = LabCa(LabCaSettings(directory=directory, secrets=SECRETS, durable=False))
     with running(made):
         yield made
     made.close()
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Iterator[LabCa]:
+    with ca_in(tmp_path / "ca") as made:
+        yield made
+
+
+def on_token(enb: Site, token: Token) -> None:
+    """Have the keys of a station made on ``token``."""
+    enb.environment = token.environment
+    enb.identity["key"] = {"algorithm": "ec-p256", "store": "hsm"}
+    (pin := enb.directory / "pin").write_text(PIN)
+    pin.chmod(0o600)
+    enb.more["tokens"] = {"hsm": {"module": "/usr/lib/softhsm/libsofthsm2.so", "label": "enb", "pin": "file:pin"}}
+    enb.configure()
 
 
 def enrolled(enb: Site, token: Token, identifier: bytes) -> Material:
@@ -135,14 +152,45 @@ def test_no_packet_is_lost_while_both_ends_renew_three_times_and_the_keys_of_one
     enb = site(tmp_path / "enb", ca, "enb1.ran.example", lab.enb, [
         {"strongswan": {"vici": str(lab.enb.socket), "connections": ["gw"], "module": "softhsm", "timeout": "20s"}}
     ])  # fmt: skip
-    enb.environment = token.environment
-    enb.identity["key"] = {"algorithm": "ec-p256", "store": "hsm"}
-    (pin := enb.directory / "pin").write_text(PIN)
-    pin.chmod(0o600)
-    enb.more["tokens"] = {"hsm": {"module": "/usr/lib/softhsm/libsofthsm2.so", "label": "enb", "pin": "file:pin"}}
-    enb.configure()
+    on_token(enb, token)
     enb.good("enroll")
     assert lab.reaches()
     assert enb.current.private_key is None
     renew_three_times_and_lose_nothing(lab, enb, seg, capsys)
     assert enb.current.private_key is None
+
+
+def test_a_software_key_that_is_refused_again_and_again_leaves_charon_the_key_on_the_token(
+    ca: LabCa, lab: IkeLab, token: Token, tmp_path: Path
+) -> None:
+    """The job that tries again is about the key in software; the way back leads to the token all the same."""
+    seg = site(tmp_path / "seg", ca, "seg1.core.example", lab.seg, [{"strongswan": {"vici": str(lab.seg.socket)}}])
+    seg.good("enroll")
+    enb = site(tmp_path / "enb", ca, "enb1.ran.example", lab.enb, [
+        {"strongswan": {"vici": str(lab.enb.socket), "connections": ["gw"], "module": "softhsm",
+                        "timeout": "20s", "on-failure": "keep"}}
+    ])  # fmt: skip
+    on_token(enb, token)
+    enb.good("enroll")
+    assert lab.reaches()
+    keys = lab.enb.keys()
+
+    enb.identity["key"] = {"algorithm": "ec-p256", "store": "software"}
+    with ca_in(tmp_path / "other") as other:
+        know(enb, other)
+        for command in (("enroll", "--again"), ("deploy",), ("deploy",)):
+            refused = enb.run(*command)
+            assert refused.code == 1
+            assert "AUTHENTICATION_FAILED" in refused.problem, refused.err
+            assert lab.enb.keys() == keys
+        lab.enb.swanctl("--rekey", "--ike", "gw", "--reauth")
+        until(lambda: len(lab.enb.established()) == 1)
+        assert lab.reaches()
+
+        # Without the PIN there is no way back, which is told beside the refusal, and not in its place.
+        (enb.directory / "pin").unlink()
+        refused = enb.run("deploy")
+        assert "AUTHENTICATION_FAILED" in refused.problem, refused.err
+        assert "charon may lack the previous certificate" in refused.err
+        assert "the PIN of the token hsm is not to be had" in refused.err
+        assert lab.reaches()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from agent.errors import PinError
 from agent.settings import (
     AuthoritySettings,
     BootstrapSettings,
+    DeployTarget,
     IdentitySettings,
     KeySettings,
     Settings,
     SharedSecretSettings,
+    StrongswanTarget,
     TokenSettings,
     VendorCertificateSettings,
 )
+from agent.store.credential import Credential
+from agent.store.deployment import DeploymentFile, DeploymentRecord, TargetRecord
 from agent.store.generations import IdentityStore
 from agent.supervisor.clocks import ClockFile
 from agent.supervisor.jobs import job_for, label_of
@@ -111,6 +116,24 @@ def test_every_token_of_the_job_gets_its_pin(tmp_path: Path) -> None:
     found = gather(job, ask=ask)
     assert (found.shared, found.pins) == (b"1", {"hsm": b"2", "tpm": b"3"})
     assert asked == ["one-time secret of ike (reference enb)", "PIN of the token hsm", "PIN of the token tpm"]
+
+
+def test_the_token_that_an_ike_daemon_still_uses_goes_along_and_its_pin_holds_up_nothing(tmp_path: Path) -> None:
+    store = IdentityStore(tmp_path, "ike")
+    charon = DeployTarget(strongswan=StrongswanTarget())
+    with store.lock():
+        store.switch(store.add(Credential(
+            certificate=b"1", trust_anchors=(b"0",), key_reference="pkcs11:token=tpm;id=%01",
+        )))  # fmt: skip
+        store.switch(store.add(Credential(certificate=b"2", trust_anchors=(b"0",), key_reference="file:///ike.key")))
+        used = DeploymentRecord(targets={charon.label: TargetRecord(generation=1)})
+        DeploymentFile(store.directory).save(used)
+    found = settings(tmp_path, pin=f"file:{tmp_path / 'nonesuch'}")
+    moved = replace(found, identities={"ike": replace(found.identities["ike"], deploy=(charon,))})
+    assert tokens(found, Action.DEPLOY) == set(), "nobody to give it back to"
+    assert tokens(moved, Action.DEPLOY) == tokens(moved, Action.RENEW) == {"tpm"}
+    assert tokens(moved, Action.REVOKE) == set()
+    assert gather(job_for(moved, "ike", Action.RENEW), ask=None).pins == {}
 
 
 def test_a_pin_that_is_missing_is_told_apart_from_the_secret(tmp_path: Path) -> None:
