@@ -1,13 +1,21 @@
-"""What systemd is told: ready, a status line in plain words, and a sign of life while the loop turns."""
+"""What systemd is told: ready, a status line in plain words, and a sign of life while the loop turns.
+
+The datagrams of sd_notify(3) are sent without libsystemd, which waits for as long as systemd reads none: certificates
+are kept alive whatever became of PID 1.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 import time
+from contextlib import suppress
 from typing import Final
 
 _HALF: Final = 2
 _MICROSECONDS: Final = 1_000_000
+_PATIENCE: Final = 5.0
+"""Seconds that systemd may take to read what is said once; of status lines and signs of life another one follows."""
 
 
 class Notifier:
@@ -15,7 +23,8 @@ class Notifier:
 
     def __init__(self) -> None:
         """Look into the environment for what systemd wants to hear."""
-        self._wanted = bool(os.environ.get("NOTIFY_SOCKET"))
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._status = ""
         self.watchdog_interval = _watchdog_interval()
         """Seconds between two signs of life; None when none are wanted."""
@@ -27,9 +36,8 @@ class Notifier:
 
     def status(self, status: str) -> None:
         """Say in one line what is going on; nothing is sent when nothing changed."""
-        if status != self._status:
+        if status != self._status and self._send(f"STATUS={status}", patience=0):
             self._status = status
-            self._send(f"STATUS={status}")
 
     def reloading(self) -> None:
         """The configuration is read again; :meth:`ready` says when that is over."""
@@ -41,13 +49,17 @@ class Notifier:
 
     def alive(self) -> None:
         """Give a sign of life."""
-        self._send("WATCHDOG=1")
+        self._send("WATCHDOG=1", patience=0)
 
-    def _send(self, message: str) -> None:
-        if self._wanted:
-            from systemd.daemon import notify  # noqa: PLC0415 - memory, where nobody listens
-
-            notify(message)
+    def _send(self, message: str, *, patience: float = _PATIENCE) -> bool:
+        """Say it, if somebody listens and reads within ``patience``; return whether nothing is left to say."""
+        if not self._address:
+            return True
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
+            ours.settimeout(patience)
+            ours.sendto(message.encode(errors="replace"), self._address)
+            return True
+        return False
 
 
 def _watchdog_interval() -> float | None:

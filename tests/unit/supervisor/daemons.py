@@ -99,8 +99,8 @@ def daemon(directory: Path, config: str = NOBODY_LISTENS, **environment: str) ->
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
             assert running.notifies("STOPPING=1")
+            assert process.wait(60) == 0
 
 
 def call(running: Running, method: str, *, more: bool = False, **parameters: Any) -> list[dict[str, Any]]:
