@@ -1,7 +1,8 @@
 """Whom to believe: a path from a certificate to a trust anchor (RFC 5280 section 6), and who may speak for the CA.
 
 A valid path alone proves little: every base station of the operator has one. :func:`build_path` says whether a
-certificate belongs to the PKI, :func:`authorise` whether its holder may answer us (RFC 9483 3.4, RFC 9810 4.5).
+certificate belongs to the PKI, :func:`authorise` whether its holder may answer us (RFC 9483 3.4, RFC 9810 4.5). What
+speaks against a path that was found is a table in :mod:`agent.cmp.objections`.
 
 Beyond RFC 5280, on purpose: an anchor's own validity, path length and name constraints hold too, and a self-issued
 anchor must verify with its own key (a damaged file is found here and not in the field). Not done: policy processing
@@ -13,25 +14,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from cryptography.x509 import Version
-
-from agent.cmp.certificates import (
-    MODERN,
-    AlgorithmRules,
-    Facts,
-    name_key,
-    quoted,
-    read,
-    signature_verifies,
-    when,
-)
+from agent.cmp.certificates import MODERN, AlgorithmRules, Facts, name_key, quoted, read, signature_verifies
 from agent.cmp.errors import MalformedMessage, UntrustedPeer
-from agent.cmp.name_constraints import violation
+from agent.cmp.objections import OBJECTIONS, Cause, Path, Terms, UntrustedPath, may_issue
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
@@ -45,63 +35,8 @@ MAXIMUM_DEPTH: Final = 8
 MAXIMUM_CHECKS: Final = 64
 """Signature verifications for one path: extraCerts are unprotected, anybody may fill them."""
 
-_UNDERSTOOD: Final = frozenset({
-    "2.5.29.15",  # keyUsage
-    "2.5.29.17",  # subjectAltName
-    "2.5.29.19",  # basicConstraints
-    "2.5.29.30",  # nameConstraints
-    "2.5.29.31",  # cRLDistributionPoints: where a CRL is, no demand on the path
-    "2.5.29.32",  # certificatePolicies: any policy is acceptable
-    "2.5.29.37",  # extKeyUsage
-})  # fmt: skip
-
 _CMC_CA: Final = "1.3.6.1.5.5.7.3.27"
 _CMC_RA: Final = "1.3.6.1.5.5.7.3.28"
-
-
-class Cause(StrEnum):
-    """Why there is no path."""
-
-    MALFORMED = "malformed"
-    NO_ANCHORS = "no-anchors"
-    NO_ISSUER = "no-issuer"
-    EXPIRED = "expired"
-    NOT_YET_VALID = "not-yet-valid"
-    SIGNATURE = "signature"
-    NOT_A_CA = "not-a-ca"
-    PATH_LENGTH = "path-length"
-    NAME_CONSTRAINT = "name-constraint"
-    CRITICAL_EXTENSION = "critical-extension"
-    WEAK = "weak"
-    LIMIT = "limit"
-
-
-_REMEDIES: Final = {
-    Cause.MALFORMED: "Ask the CA's operator for a certificate that follows RFC 5280.",
-    Cause.NO_ANCHORS: "Put the operator's root certificate into `trust-anchors` of the authority.",
-    Cause.NO_ISSUER: "Compare `trust-anchors` of the authority with the operator's current root certificate, and have "
-    "the CA send its intermediate certificates along.",
-    Cause.EXPIRED: "Check this machine's clock; if it is right, the named certificate must be renewed by its owner.",
-    Cause.NOT_YET_VALID: "Check this machine's clock; if it is right, the CA's operator must correct the CA's clock.",
-    Cause.SIGNATURE: "Compare `trust-anchors` of the authority with the operator's current root certificate (a new one "
-    "may carry the old name); if they agree, somebody tampers with the connection.",
-    Cause.NOT_A_CA: "Do not trust this answer: tell the operator's security staff who issued the named certificate.",
-    Cause.PATH_LENGTH: "The operator's PKI breaks its own rules: give its operator this message.",
-    Cause.NAME_CONSTRAINT: "The operator's PKI breaks its own rules: give its operator this message.",
-    Cause.CRITICAL_EXTENSION: "Ask the CA's operator for certificates without this critical extension.",
-    Cause.WEAK: "Ask the CA's operator for certificates with current algorithms; only the profile `backhaul` accepts "
-    "older ones.",
-    Cause.LIMIT: "Have the CA send only the certificates of its own chain along.",
-}
-
-
-class UntrustedPath(UntrustedPeer):
-    """No path leads to an anchor; ``cause`` is why the nearest one fails."""
-
-    def __init__(self, what: str, *, cause: Cause) -> None:
-        """Keep the cause; the remedy follows from it."""
-        super().__init__(what, remedy=_REMEDIES[cause])
-        self.cause = cause
 
 
 class Role(StrEnum):
@@ -144,7 +79,7 @@ def build_path(
     Raises:
         UntrustedPath: there is none; the text says why the nearest attempt fails.
     """
-    terms = _Terms(at=at.astimezone(UTC), clock_trusted=clock_trusted, skew=skew, rules=rules)
+    terms = Terms(at=at.astimezone(UTC), clock_trusted=clock_trusted, skew=skew, rules=rules)
     try:
         start = read(leaf)
     except MalformedMessage as error:
@@ -188,7 +123,7 @@ def authorise(
         )
     issuers = None if issued_path is None else {read(one).identity for one in issued_path[1:]}
     is_anchor = len(path) == 1
-    is_ca = _may_issue(judged, anchor=is_anchor)
+    is_ca = may_issue(judged, anchor=is_anchor)
     configured = expected_sender is not None or bool(pins)
     rights = (
         # An anchor that cannot issue was put there for no other purpose than being believed itself.
@@ -228,14 +163,6 @@ def _not_authorised(signer: Facts, expected: Name | None, *, is_ca: bool, config
     )
 
 
-@frozen(kw_only=True)
-class _Terms:
-    at: datetime
-    clock_trusted: bool
-    skew: timedelta
-    rules: AlgorithmRules
-
-
 @frozen
 class _Failure:
     """``reached``: how many links held before this; the highest one is what people want to read."""
@@ -245,9 +172,6 @@ class _Failure:
     text: str
 
 
-_Path = tuple[Facts, ...]
-
-
 class _Exhausted(Exception):
     """The signature checks of this search are used up."""
 
@@ -255,14 +179,14 @@ class _Exhausted(Exception):
 class _Search:
     """Depth first from the leaf; every link is verified before the next is looked for, so work is bounded."""
 
-    def __init__(self, anchors: tuple[Facts, ...], intermediates: tuple[Facts, ...], terms: _Terms) -> None:
+    def __init__(self, anchors: tuple[Facts, ...], intermediates: tuple[Facts, ...], terms: Terms) -> None:
         self._anchors = {facts.octets: facts for facts in anchors}
         self._pool = tuple(({facts.octets: facts for facts in intermediates} | self._anchors).values())
         self._terms = terms
         self._checks_left = MAXIMUM_CHECKS
         self.failure = _Failure(-1, Cause.NO_ANCHORS, "no trust anchor is configured that could be read")
 
-    def run(self, leaf: Facts) -> _Path | None:
+    def run(self, leaf: Facts) -> Path | None:
         """Return the first complete path that is valid; None: ``failure`` says why."""
         if not self._anchors:
             return None
@@ -274,12 +198,12 @@ class _Search:
             )
             return None
 
-    def _chains(self, leaf: Facts) -> Iterator[_Path]:
+    def _chains(self, leaf: Facts) -> Iterator[Path]:
         twins = [facts for facts in self._anchors.values() if facts.identity == leaf.identity]
         yield from ((twin,) for twin in sorted(twins, key=lambda facts: facts.octets != leaf.octets))
         yield from self._grow((leaf,))
 
-    def _grow(self, chain: _Path) -> Iterator[_Path]:
+    def _grow(self, chain: Path) -> Iterator[Path]:
         last = chain[-1]
         if len(chain) > 1 and last.octets in self._anchors:
             yield chain
@@ -298,7 +222,7 @@ class _Search:
                     chain, Cause.SIGNATURE, f"{last.who} is not signed with the key of {issuer.who} that we know"
                 )
 
-    def _issuers(self, chain: _Path) -> list[Facts]:
+    def _issuers(self, chain: Path) -> list[Facts]:
         """Return the certificates that could have issued the last one, the likely ones first."""
         last, seen = chain[-1], {facts.identity for facts in chain}
         found = [one for one in self._pool if one.subject_key == last.issuer_key and one.identity not in seen]
@@ -320,10 +244,10 @@ class _Search:
         issuer = quoted(last.issuer)
         return f"{issuer}, who issued {last.who}, is neither among the trust anchors ({known}) nor sent along"
 
-    def _holds(self, chain: _Path) -> bool:
+    def _holds(self, chain: Path) -> bool:
         """Tell whether a complete chain is valid; note the first objection."""
         for position in range(len(chain)):
-            for cause, objection in _OBJECTIONS:
+            for cause, objection in OBJECTIONS:
                 if text := objection(chain, position, self._terms):
                     self._note(chain, cause, text, complete=True)
                     return False
@@ -346,7 +270,7 @@ class _Search:
         self._checks_left -= 1
         return signature_verifies(facts, issuer)
 
-    def _note(self, chain: _Path, cause: Cause, text: str, *, complete: bool = False) -> None:
+    def _note(self, chain: Path, cause: Cause, text: str, *, complete: bool = False) -> None:
         reached = len(chain) + (MAXIMUM_DEPTH if complete else 0)
         if reached > self.failure.reached:
             self.failure = _Failure(reached, cause, text)
@@ -361,82 +285,3 @@ def _readable(certificates: Iterable[Certificate]) -> tuple[Facts, ...]:
         except MalformedMessage:
             continue
     return tuple(found)
-
-
-def _may_issue(facts: Facts, *, anchor: bool) -> bool:
-    """Tell whether a certificate makes a CA; an anchor of version 1 cannot say so and is believed (RFC 5280 6.1)."""
-    if anchor and facts.version is Version.v1:
-        return True
-    return facts.is_ca and (facts.key_usage is None or "keyCertSign" in facts.key_usage)
-
-
-def _title(chain: _Path, position: int) -> str:
-    kind = "the certificate" if position == 0 else "the CA certificate"
-    return f"{'the trust anchor' if position == len(chain) - 1 else kind} {chain[position].who}"
-
-
-def _expired(chain: _Path, position: int, terms: _Terms) -> str | None:
-    end = chain[position].not_after
-    if terms.at <= end:
-        return None
-    now = "it is" if terms.clock_trusted else "it is at least"
-    return f"{_title(chain, position)} expired on {when(end)}, and {now} {when(terms.at)} now"
-
-
-def _not_yet_valid(chain: _Path, position: int, terms: _Terms) -> str | None:
-    start = chain[position].not_before
-    if terms.clock_trusted:
-        late = start > terms.at + terms.skew
-        return f"{_title(chain, position)} begins on {when(start)}, and it is {when(terms.at)} now" if late else None
-    first = min(chain, key=lambda facts: facts.not_after)
-    if start <= first.not_after:
-        return None
-    return f"{_title(chain, position)} begins on {when(start)}, when {first.who} has expired on {when(first.not_after)}"
-
-
-def _weak_key(chain: _Path, position: int, terms: _Terms) -> str | None:
-    problem = terms.rules.key_problem(chain[position])
-    return f"{_title(chain, position)} has {problem}" if problem else None
-
-
-def _weak_signature(chain: _Path, position: int, terms: _Terms) -> str | None:
-    if position == len(chain) - 1:
-        return None
-    problem = terms.rules.signature_problem(chain[position])
-    return f"{_title(chain, position)} has {problem}" if problem else None
-
-
-def _critical_extension(chain: _Path, position: int, _: _Terms) -> str | None:
-    unknown = sorted(chain[position].critical - _UNDERSTOOD)
-    return f"{_title(chain, position)} has the unknown critical extension {', '.join(unknown)}" if unknown else None
-
-
-def _not_a_ca(chain: _Path, position: int, _: _Terms) -> str | None:
-    if position == 0 or _may_issue(chain[position], anchor=position == len(chain) - 1):
-        return None
-    return f"{_title(chain, position)} is not a CA, yet it issued {chain[position - 1].who}"
-
-
-def _path_length(chain: _Path, position: int, _: _Terms) -> str | None:
-    limit = chain[position].path_length
-    between = sum(not facts.self_issued for facts in chain[1:position])
-    if limit is None or between <= limit:
-        return None
-    return f"{_title(chain, position)} allows {limit} CAs below it, and there are {between}"
-
-
-def _name_constraint(chain: _Path, position: int, _: _Terms) -> str | None:
-    below = (facts for place, facts in enumerate(chain[:position]) if place == 0 or not facts.self_issued)
-    return next((text for facts in below if (text := violation(chain[position], facts))), None)
-
-
-_OBJECTIONS: Final[tuple[tuple[Cause, Callable[[_Path, int, _Terms], str | None]], ...]] = (
-    (Cause.EXPIRED, _expired),
-    (Cause.NOT_YET_VALID, _not_yet_valid),
-    (Cause.WEAK, _weak_key),
-    (Cause.WEAK, _weak_signature),
-    (Cause.CRITICAL_EXTENSION, _critical_extension),
-    (Cause.NOT_A_CA, _not_a_ca),
-    (Cause.PATH_LENGTH, _path_length),
-    (Cause.NAME_CONSTRAINT, _name_constraint),
-)

@@ -136,7 +136,7 @@ CHAPTERS: Final = (
                     "cmp/test_answer_checks",
                     "check_7_a_signer_whose_key_usage_forbids_signatures_is_refused_unless_a_quirk_bears_it",
                 ),
-                at("cmp/test_trust", "the_quirk_lets_it_pass_and_says_so", "the_quirk_gives_nobody_a_role"),
+                at("cmp/test_authorisation", "the_quirk_lets_it_pass_and_says_so", "the_quirk_gives_nobody_a_role"),
             ),
             done(
                 "quirk error-with-pvno-1: a well protected error in version 1 counts as the CA's no, nothing else does",

@@ -282,7 +282,7 @@ _RULES: Final = Chapter(
             "RFC 9483 3.4",
             at("worker/test_first_trust", "a_pin_of_another_key_keeps_even_an_ra_of_the_operator_out"),
             at("cmp/test_learning", "pins_say_whose_key_may_sign_answers"),
-            at("cmp/test_trust", "a_pinned_key_may_answer_and_no_cmc_ra_beside_it"),
+            at("cmp/test_authorisation", "a_pinned_key_may_answer_and_no_cmc_ra_beside_it"),
         ),
         done(
             "a key that cannot sign is renewed by an identity that can, or as it was enrolled, never by its kur",

@@ -70,7 +70,7 @@ CHAPTERS: Final = (
             (
                 "the signer leads to an anchor of the operator and may speak for the CA; another station may not",
                 "RFC 9483 3.4, RFC 9480 2.2",
-                at("cmp/test_trust", "another_base_station_of_the_same_operator_may_not_answer"),
+                at("cmp/test_authorisation", "another_base_station_of_the_same_operator_may_not_answer"),
             ),
             ("senderNonce present and long enough, recipNonce ours", "RFC 9483 3.1, 3.5", ()),
             ("messageTime near ours; a difference is remarked", "RFC 9483 3.5", ()),

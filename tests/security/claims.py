@@ -279,7 +279,7 @@ NEIGHBOUR: Final = Attacker(
         ),
         Claim(
             "Nor can another RA of the operator, where a sender or a key is pinned.",
-            at("cmp/test_trust", "where_a_sender_is_configured_another_ra_may_not_answer")
+            at("cmp/test_authorisation", "where_a_sender_is_configured_another_ra_may_not_answer")
             + at("worker/test_first_trust", "a_pin_of_another_key_keeps_even_an_ra_of_the_operator_out"),
         ),
         Claim(
