@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 
-from agent.cmp import asn1, der
+from agent.cmp import asn1, der, schema
 from agent.cmp.errors import LocalError, ProtectionError
 from agent.frozen import frozen
 
@@ -284,7 +284,7 @@ def unsupported(what: str) -> ProtectionError:
 def _pss_algorithm(parameters: bytes | None) -> Signature:
     if parameters is None:
         raise unsupported("RSASSA-PSS without parameters")
-    value = asn1.decode(parameters, asn1.RsaPssParams())
+    value = asn1.decode(parameters, schema.RsaPssParams())
     sha1 = build_algorithm(HASHES["sha1"].oid)
     hash_ = hash_algorithm(asn1.whole(value["hashAlgorithm"]) or sha1)
     mask, mask_hash = parse_algorithm(asn1.whole(value["maskGenAlgorithm"]) or build_algorithm(_MGF1_OID, sha1))
@@ -296,7 +296,7 @@ def _pss_algorithm(parameters: bytes | None) -> Signature:
 
 
 def _pss_parameters(rule: Signature) -> bytes:
-    value = asn1.RsaPssParams()
+    value = schema.RsaPssParams()
     if rule.hash == "sha1" or rule.hash is None:
         return der.wrap(der.SEQUENCE)  # all of it is DEFAULT
     hash_ = HASHES[rule.hash]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from agent.cmp import asn1, der
+from agent.cmp import asn1, der, schema
 from agent.cmp.bodies import (
     Body,
     CertConfirm,
@@ -157,7 +157,7 @@ def _write_pkcs10(body: Pkcs10) -> bytes:
 
 
 def _read_responses(kind: BodyType, octets: bytes) -> CertRepMessage:
-    value = asn1.decode(octets, asn1.CertRepMessage())
+    value = asn1.decode(octets, schema.CertRepMessage())
     return CertRepMessage(
         kind,
         tuple(map(_read_response, asn1.items(asn1.required(value["response"])))),
@@ -166,7 +166,7 @@ def _read_responses(kind: BodyType, octets: bytes) -> CertRepMessage:
 
 
 def _read_response(octets: bytes) -> CertResponse:
-    value = asn1.decode(octets, asn1.CertResponse())
+    value = asn1.decode(octets, schema.CertResponse())
     certificate = encrypted = private_key = None
     pair = value["certifiedKeyPair"]
     if pair.isValue:
@@ -187,7 +187,7 @@ def _read_response(octets: bytes) -> CertResponse:
 
 
 def _write_responses(body: CertRepMessage) -> bytes:
-    value = asn1.CertRepMessage()
+    value = schema.CertRepMessage()
     if body.ca_pubs:
         value["caPubs"] = b"".join(body.ca_pubs)
     value["response"] = b"".join(map(_write_response, body.responses))
@@ -195,7 +195,7 @@ def _write_responses(body: CertRepMessage) -> bytes:
 
 
 def _write_response(response: CertResponse) -> bytes:
-    value = asn1.CertResponse()
+    value = schema.CertResponse()
     value["certReqId"] = response.cert_req_id
     _write_status(value["status"], response.status)
     if response.certificate is not None:
@@ -228,7 +228,7 @@ def _write_encrypted(target: Any, octets: bytes) -> None:
 
 
 def _read_confirmation(_: BodyType, octets: bytes) -> CertConfirm:
-    values = (asn1.decode(one, asn1.CertStatus()) for one in asn1.items(octets))
+    values = (asn1.decode(one, schema.CertStatus()) for one in asn1.items(octets))
     return CertConfirm(
         tuple(
             CertStatus(
@@ -247,7 +247,7 @@ def _write_confirmation(body: CertConfirm) -> bytes:
 
 
 def _write_cert_status(status: CertStatus) -> bytes:
-    value = asn1.CertStatus()
+    value = schema.CertStatus()
     value["certHash"] = status.cert_hash
     value["certReqId"] = status.cert_req_id
     if status.status is not None:
@@ -271,7 +271,7 @@ _NULL: Final = b"\x05\x00"
 
 
 def _read_poll_request(_: BodyType, octets: bytes) -> PollRequest:
-    values = (asn1.decode(one, asn1.PollReq()) for one in asn1.items(octets))
+    values = (asn1.decode(one, schema.PollReq()) for one in asn1.items(octets))
     return PollRequest(tuple(asn1.number(one["certReqId"]) for one in values))
 
 
@@ -280,7 +280,7 @@ def _write_poll_request(body: PollRequest) -> bytes:
 
 
 def _read_poll_response(_: BodyType, octets: bytes) -> PollResponse:
-    values = (asn1.decode(one, asn1.PollRep()) for one in asn1.items(octets))
+    values = (asn1.decode(one, schema.PollRep()) for one in asn1.items(octets))
     return PollResponse(
         tuple(
             Poll(
@@ -321,7 +321,7 @@ def _write_general(body: General) -> bytes:
 
 
 def _read_error(_: BodyType, octets: bytes) -> ErrorMessage:
-    value = asn1.decode(octets, asn1.ErrorMsgContent())
+    value = asn1.decode(octets, schema.ErrorMsgContent())
     return ErrorMessage(
         _read_status(value["pKIStatusInfo"]),
         _number(value["errorCode"]),
@@ -330,7 +330,7 @@ def _read_error(_: BodyType, octets: bytes) -> ErrorMessage:
 
 
 def _write_error(body: ErrorMessage) -> bytes:
-    value = asn1.ErrorMsgContent()
+    value = schema.ErrorMsgContent()
     _write_status(value["pKIStatusInfo"], body.status)
     if body.code is not None:
         value["errorCode"] = body.code
@@ -340,7 +340,7 @@ def _write_error(body: ErrorMessage) -> bytes:
 
 
 def _read_revocations(_: BodyType, octets: bytes) -> RevReq:
-    values = (asn1.decode(one, asn1.RevDetails()) for one in asn1.items(octets))
+    values = (asn1.decode(one, schema.RevDetails()) for one in asn1.items(octets))
     return RevReq(
         tuple(
             RevDetails(
@@ -357,7 +357,7 @@ def _write_revocations(body: RevReq) -> bytes:
 
 
 def _write_revocation(details: RevDetails) -> bytes:
-    value = asn1.RevDetails()
+    value = schema.RevDetails()
     value["certDetails"] = der.unwrap(encode_template(details.template))
     if details.crl_entry_details is not None:
         value["crlEntryDetails"] = der.unwrap(details.crl_entry_details)
@@ -365,8 +365,8 @@ def _write_revocation(details: RevDetails) -> bytes:
 
 
 def _read_revocation_answer(_: BodyType, octets: bytes) -> RevRep:
-    value = asn1.decode(octets, asn1.RevRepContent())
-    statuses = (asn1.decode(one, asn1.PKIStatusInfo()) for one in asn1.items(asn1.required(value["status"])))
+    value = asn1.decode(octets, schema.RevRepContent())
+    statuses = (asn1.decode(one, schema.PKIStatusInfo()) for one in asn1.items(asn1.required(value["status"])))
     return RevRep(
         tuple(map(_read_status, statuses)),
         tuple(map(decode_cert_id, asn1.items(asn1.whole(value["revCerts"])))),
@@ -375,8 +375,8 @@ def _read_revocation_answer(_: BodyType, octets: bytes) -> RevRep:
 
 
 def _write_revocation_answer(body: RevRep) -> bytes:
-    value = asn1.RevRepContent()
-    value["status"] = b"".join(asn1.encode(_write_status(asn1.PKIStatusInfo(), one)) for one in body.statuses)
+    value = schema.RevRepContent()
+    value["status"] = b"".join(asn1.encode(_write_status(schema.PKIStatusInfo(), one)) for one in body.statuses)
     if body.certificates:
         value["revCerts"] = b"".join(map(encode_cert_id, body.certificates))
     if body.crls:
@@ -385,7 +385,7 @@ def _write_revocation_answer(body: RevRep) -> bytes:
 
 
 def _read_challenges(_: BodyType, octets: bytes) -> PopDecChallenges:
-    values = (asn1.decode(one, asn1.Challenge()) for one in asn1.items(octets))
+    values = (asn1.decode(one, schema.Challenge()) for one in asn1.items(octets))
     return PopDecChallenges(
         tuple(
             Challenge(
@@ -404,7 +404,7 @@ def _write_challenges(body: PopDecChallenges) -> bytes:
 
 
 def _write_challenge(challenge: Challenge) -> bytes:
-    value = asn1.Challenge()
+    value = schema.Challenge()
     if challenge.owf is not None:
         value["owf"] = der.unwrap(challenge.owf)
     value["witness"] = challenge.witness

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.cmp import asn1, der
+from agent.cmp import asn1, der, schema
 from agent.cmp.bodies import (
     Attribute,
     CertId,
@@ -30,7 +30,7 @@ def decode_message(octets: bytes) -> CertReqMsg:
     Raises:
         MalformedMessage: when it is none, or its proof of possession is of a kind that we do not know.
     """
-    value = asn1.decode(octets, asn1.CertReqMsg())
+    value = asn1.decode(octets, schema.CertReqMsg())
     request = value["certReq"]
     return CertReqMsg(
         request=CertRequest(
@@ -47,7 +47,7 @@ def decode_message(octets: bytes) -> CertReqMsg:
 
 def encode_message(message: CertReqMsg) -> bytes:
     """Return the DER of a CertReqMsg."""
-    value = asn1.CertReqMsg()
+    value = schema.CertReqMsg()
     value["certReq"] = _write_request(message.request)
     if message.possession is not None:
         _write_possession(value["popo"], message.possession)
@@ -72,13 +72,13 @@ def decode_template(octets: bytes) -> CertTemplate:
     Raises:
         MalformedMessage: when it is none.
     """
-    return _read_template(asn1.decode(octets, asn1.CertTemplate()))
+    return _read_template(asn1.decode(octets, schema.CertTemplate()))
 
 
 def encode_cert_id(cert_id: CertId) -> bytes:
     """Return the DER of a CertId, the value of the control oldCertID."""
-    value = asn1.CertId()
-    value["issuer"] = asn1.decode(cert_id.issuer, asn1.GeneralName())
+    value = schema.CertId()
+    value["issuer"] = asn1.decode(cert_id.issuer, schema.GeneralName())
     value["serialNumber"] = cert_id.serial_number
     return asn1.encode(value)
 
@@ -89,12 +89,12 @@ def decode_cert_id(octets: bytes) -> CertId:
     Raises:
         MalformedMessage: when it is none.
     """
-    value = asn1.decode(octets, asn1.CertId())
+    value = asn1.decode(octets, schema.CertId())
     return CertId(asn1.encode(value["issuer"]), int(value["serialNumber"]))
 
 
 def _write_request(request: CertRequest) -> Any:
-    value = asn1.CertRequest()
+    value = schema.CertRequest()
     value["certReqId"] = request.cert_req_id
     value["certTemplate"] = _write_template(request.template)
     if request.controls:
@@ -183,7 +183,7 @@ def _read_template(value: Any) -> CertTemplate:
 
 
 def _write_template(template: CertTemplate) -> Any:
-    value = asn1.CertTemplate()
+    value = schema.CertTemplate()
     for theirs, ours in _TEMPLATE_NUMBERS:
         if (number := getattr(template, ours)) is not None:
             value[theirs] = der.integer_contents(number)

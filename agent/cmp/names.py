@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
-from agent.cmp import asn1, der
+from agent.cmp import asn1, der, schema
 from agent.cmp.certificates import name_key
 from agent.cmp.errors import LocalError, MalformedMessage
 from agent.cmp.failures import clean_text
@@ -137,7 +137,7 @@ def extensions(parts: Iterable[tuple[x509.ExtensionType, bool]]) -> bytes | None
 
 
 def _extension(extension: x509.ExtensionType, *, critical: bool) -> bytes:
-    value = asn1.Extension()
+    value = schema.Extension()
     value["extnID"] = extension.oid.dotted_string
     if critical:
         value["critical"] = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 
-from agent.cmp import algorithms, asn1, crmf, der
+from agent.cmp import algorithms, asn1, crmf, der, schema
 from agent.cmp.bodies import CertReqMsg, PopKey, PopSignature, PopSubsequent, SubsequentMessage
 from agent.cmp.errors import LocalError
 from agent.cmp.protection import Kind
@@ -115,7 +115,7 @@ def sign_pkcs10(
         LocalError: when the key cannot sign so.
     """
     rule = algorithms.scheme_of(signer, scheme)
-    value = asn1.CertificationRequest()
+    value = schema.CertificationRequest()
     info = value["certificationRequestInfo"]
     info["version"] = 0
     info["subject"] = der.unwrap(subject)

@@ -12,7 +12,7 @@ import hmac
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from agent.cmp import algorithms, asn1, der
+from agent.cmp import algorithms, asn1, der, schema
 from agent.cmp.errors import LocalError, ProtectionError, WrongMac
 from agent.frozen import frozen
 
@@ -234,14 +234,14 @@ def _write_pbm(parameters: MacParameters, mac: bytes) -> bytes:
 
 
 def _write_pbmac1(parameters: MacParameters, mac: bytes) -> bytes:
-    derivation = asn1.Pbkdf2Params()
+    derivation = schema.Pbkdf2Params()
     derivation["salt"] = parameters.salt
     derivation["iterationCount"] = parameters.iterations
     derivation["keyLength"] = _digest_size(algorithms.MACS[parameters.mac].hash)
     prf = algorithms.build_algorithm(algorithms.MACS[f"hmac-{parameters.one_way_function}"].oid, algorithms.NULL)
     if prf != _PBKDF2_DEFAULT_PRF:  # DER: a field with its DEFAULT value is left out
         derivation["prf"] = der.unwrap(prf)
-    value = asn1.Pbmac1Params()
+    value = schema.Pbmac1Params()
     value["keyDerivationFunc"] = der.unwrap(algorithms.build_algorithm(PBKDF2, asn1.encode(derivation)))
     value["messageAuthScheme"] = der.unwrap(mac)
     return algorithms.build_algorithm(PBMAC1, asn1.encode(value))
@@ -269,12 +269,12 @@ def _expect_pbmac1(parameters: bytes, secret: bytes, data: bytes, rules: Protect
     Two deviations are taken, since both still prove the secret: the OID of PBES2 in place of PBKDF2's (Bouncy Castle
     1.72), and a keyLength that counts bits.
     """
-    value = asn1.decode(parameters, asn1.Pbmac1Params())
+    value = asn1.decode(parameters, schema.Pbmac1Params())
     oid, derivation = algorithms.parse_algorithm(asn1.required(value["keyDerivationFunc"]))
     mac = algorithms.mac_algorithm(asn1.required(value["messageAuthScheme"]))
     if oid not in {PBKDF2, _PBES2} or derivation is None:
         raise algorithms.unsupported(f"key derivation {oid} in PBMAC1")
-    kdf = asn1.decode(derivation, asn1.Pbkdf2Params())
+    kdf = asn1.decode(derivation, schema.Pbkdf2Params())
     prf = algorithms.mac_algorithm(asn1.whole(kdf["prf"]) or _PBKDF2_DEFAULT_PRF)
     salt, iterations = bytes(kdf["salt"]), asn1.number(kdf["iterationCount"])
     length = asn1.number(kdf["keyLength"]) if kdf["keyLength"].isValue else _digest_size(mac.hash)

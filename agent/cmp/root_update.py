@@ -12,7 +12,7 @@ from typing import Final
 from cryptography import x509
 from pyasn1_modules import rfc8649
 
-from agent.cmp import algorithms, asn1, der
+from agent.cmp import algorithms, asn1, der, schema
 from agent.cmp.certificates import AlgorithmRules, Facts, load, read, signature_verifies, when
 from agent.cmp.errors import CmpError, MalformedMessage, UntrustedPeer
 from agent.frozen import frozen
@@ -38,7 +38,7 @@ def decode(octets: bytes) -> RootUpdate:
     Raises:
         MalformedMessage: when it is none.
     """
-    value = asn1.decode(octets, asn1.RootCaKeyUpdateContent())
+    value = asn1.decode(octets, schema.RootCaKeyUpdateContent())
 
     def certificate(name: str) -> bytes | None:
         return der.wrap(der.SEQUENCE, bytes(value[name])) if value[name].isValue else None

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cmp import algorithms, asn1, der
+from agent.cmp import algorithms, asn1, der, schema
 from agent.cmp.algorithms import HASHES, MACS, NULL, SIGNATURES, Family, build_algorithm, parse_algorithm
 from agent.cmp.errors import LocalError, MalformedMessage, ProtectionError
 from hsm.algorithms import Scheme
@@ -135,7 +135,7 @@ def test_openssl_verifies_our_pss_parameters(openssl_folder: Path) -> None:
 
 
 def pss(**fields: bytes | int) -> bytes:
-    value = asn1.RsaPssParams()
+    value = schema.RsaPssParams()
     for name, content in fields.items():
         value[name] = content
     return build_algorithm("1.2.840.113549.1.1.10", asn1.encode(value))

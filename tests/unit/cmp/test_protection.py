@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from agent.cmp import algorithms, asn1, der, protection
+from agent.cmp import algorithms, asn1, der, protection, schema
 from agent.cmp.algorithms import NULL, build_algorithm
 from agent.cmp.bodies import CertReqMessages, CertRequest, CertTemplate, PkiConf
 from agent.cmp.errors import LocalError, MalformedMessage, ProtectionError, WrongMac
@@ -217,7 +217,7 @@ def test_an_empty_secret_is_our_own_error() -> None:
 
 
 def pbm(salt: bytes = SALT, owf: bytes | None = None, iterations: int = 100, mac: bytes | None = None) -> bytes:
-    value = asn1.PBMParameter()
+    value = schema.PBMParameter()
     value["salt"] = salt
     value["owf"] = der.unwrap(owf or build_algorithm(algorithms.HASHES["sha256"].oid))
     value["iterationCount"] = iterations
@@ -233,14 +233,14 @@ def pbmac1(
     kdf: str = protection.PBKDF2,
     mac: bytes | None = None,
 ) -> bytes:
-    derivation = asn1.Pbkdf2Params()
+    derivation = schema.Pbkdf2Params()
     derivation["salt"] = salt
     derivation["iterationCount"] = iterations
     if length is not None:
         derivation["keyLength"] = length
     if prf is not None:
         derivation["prf"] = der.unwrap(prf)
-    value = asn1.Pbmac1Params()
+    value = schema.Pbmac1Params()
     value["keyDerivationFunc"] = der.unwrap(build_algorithm(kdf, asn1.encode(derivation)))
     value["messageAuthScheme"] = der.unwrap(mac or build_algorithm(algorithms.MACS["hmac-sha256"].oid))
     return build_algorithm(protection.PBMAC1, asn1.encode(value))

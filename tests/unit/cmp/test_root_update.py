@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cmp import algorithms, asn1, der, root_update
+from agent.cmp import algorithms, asn1, der, root_update, schema
 from agent.cmp.certificates import MODERN
 from agent.cmp.errors import CmpError, UntrustedPeer
 from agent.cmp.root_update import RootUpdate
@@ -109,7 +109,7 @@ def test_a_root_that_announced_its_successor_is_followed_by_that_one_only() -> N
 
 
 def encoded(update: RootUpdate) -> bytes:
-    value = asn1.RootCaKeyUpdateContent()
+    value = schema.RootCaKeyUpdateContent()
     value["newWithNew"] = der.unwrap(update.new_with_new)
     value["newWithOld"] = der.unwrap(update.new_with_old or b"")
     value["oldWithNew"] = der.unwrap(update.old_with_new or b"")
