@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from agent.events import EVENTS, Event
+from tests.system.groups import ControlGroup
 
 ROOT: Final = Path(__file__).parents[2]
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "enrolld-tests"
@@ -143,6 +144,7 @@ class Machine:
         self.place = Path(tempfile.mkdtemp(prefix="enrolld-machine-", dir="/var/tmp"))
         self.root = self.place / "root"
         self._leader = 0
+        self._group: ControlGroup | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -168,12 +170,14 @@ class Machine:
     def boot(self) -> None:
         """Start systemd in it and wait until every unit is up."""
         name = f"enrolld-{os.getpid()}-{os.urandom(3).hex()}"
+        self._group = ControlGroup(name)
         address = self.place / f"notify-{os.urandom(3).hex()}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, (self.place / "console").open("wb") as console:
             told.bind(str(address))
             told.settimeout(90)
             self._process = subprocess.Popen(
                 [
+                    *self._group.command,
                     *("systemd-nspawn", "--quiet", "--boot", f"--directory={self.root}", f"--machine={name}"),
                     *("--register=no", "--keep-unit", "--private-network", "--notify-ready=yes", "--link-journal=no"),
                     # With these IPAddressDeny= is enforced.
@@ -216,6 +220,8 @@ class Machine:
             self._process.kill()
             self._process.wait()
         self._process = None
+        assert self._group is not None
+        self._group.remove()
 
     def run(self, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command in it as root, outside of every unit."""
@@ -252,6 +258,7 @@ class Machine:
     def entries(self, event: Event | None = None, *matches: str) -> list[dict[str, Any]]:
         """Return what the journal holds of ``event``, oldest first; of everything without one."""
         wanted = () if event is None else (f"MESSAGE_ID={EVENTS[event].message_id}",)
+        self.run("journalctl", "--sync")  # what was sent to it a moment ago may not be in it yet
         shown = self.run("journalctl", "--output=json", "--all", "--no-pager", "--quiet", *wanted, *matches).stdout
         return [json.loads(line) for line in shown.splitlines()]
 
@@ -284,6 +291,7 @@ class Machine:
 
     def cursor(self) -> str:
         """Return where the journal ends now."""
+        self.run("journalctl", "--sync")
         shown = self.run("journalctl", "--lines=1", "--output=json", "--quiet").stdout
         return str(json.loads(shown)["__CURSOR"])
 

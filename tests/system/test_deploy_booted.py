@@ -94,6 +94,7 @@ class Booted(Site):
     @property
     def said_by_early(self) -> str:
         """What the service for early packets has written into the journal."""
+        self.run("journalctl", "--sync")
         return self.run("journalctl", "--no-pager", "--unit=enrolld-early", "--output=cat").stdout
 
     @property
@@ -168,8 +169,8 @@ def test_a_charon_that_was_killed_has_the_credential_the_tunnel_and_the_service_
     enb: Booted, seg: Side
 ) -> None:
     del seg
-    enb.run("systemctl", "kill", "--signal=KILL", "strongswan")
     deployed = len(enb.entries(Event.DEPLOYED))
+    enb.run("systemctl", "kill", "--signal=KILL", "strongswan")
     enb.until(lambda: len(enb.entries(Event.DEPLOYED)) > deployed)
     enb.until(enb.reaches)
     enb.until(lambda: enb.status["state"] == "valid")
