@@ -153,8 +153,8 @@ def _usual(options: dict[str, Any]) -> dict[str, Any]:
     return {"env": ENVIRONMENT, "stdin": subprocess.DEVNULL} | options
 
 
-def until(condition: Callable[[], object], *, seconds: float = 20) -> None:
-    """Wait for ``condition``."""
+def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
+    """Wait for ``condition``; a busy machine may take its time."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

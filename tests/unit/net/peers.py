@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 REQUEST = b"\x30\x03\x02\x01\x02"
 RESPONSE = b"\x30\x03\x02\x01\x03"
 CMP = "application/pkixcmp"
+PATIENT = 60
+"""Seconds for what a busy machine takes its time for; nothing waits so long unless something is wrong."""
+SOON = 20
+"""Seconds within which what has a deadline of a second or less has ended, on a busy machine too."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Peer:
 
     def hang(self) -> None:
         """Say nothing until the test is over."""
-        self._closing.wait(10)
+        self._closing.wait(PATIENT)
 
     def reset(self) -> None:
         """Close with RST instead of FIN."""
@@ -116,7 +120,7 @@ class RawServer:
             with contextlib.suppress(OSError):  # closed already
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(PATIENT)
         self._listener.close()
         assert not self.defects, self.defects
 
@@ -132,7 +136,7 @@ class RawServer:
             except OSError:
                 return
             self.connections += 1
-            sock.settimeout(10)
+            sock.settimeout(PATIENT)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._start(self._serve, sock, self.connections)
 
@@ -184,8 +188,8 @@ def once(octets: bytes) -> Callable[[Peer], None]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait at most five seconds for what another thread is about to do."""
-    end = time.monotonic() + 5
+    """Wait for what another thread is about to do."""
+    end = time.monotonic() + PATIENT
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.002)

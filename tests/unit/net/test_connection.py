@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,32 +9,45 @@ import pytest
 from agent.errors import NotCmp, Unreachable
 from agent.net.http import Answer, CmpClient
 from agent.settings import HttpSettings
-from tests.unit.net.peers import CMP, REQUEST, RESPONSE, Peer, RawServer, Request, answering, http_answer, once
+from tests.unit.net.peers import (
+    CMP,
+    PATIENT,
+    REQUEST,
+    RESPONSE,
+    SOON,
+    Peer,
+    RawServer,
+    Request,
+    answering,
+    http_answer,
+    once,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-QUICK = HttpSettings(connect_timeout=0.5, response_timeout=0.4)
+CALM = HttpSettings(connect_timeout=PATIENT, response_timeout=PATIENT)
+QUICK = replace(CALM, response_timeout=1)
 
 
-def exchange(url: str, settings: HttpSettings = QUICK) -> Answer:
+def exchange(url: str, settings: HttpSettings = CALM) -> Answer:
     with CmpClient([url], settings) as client:
         return client.exchange(REQUEST)
 
 
 def test_head_and_body_leave_in_one_write() -> None:
     seen: list[Request] = []
-    with RawServer(answering(http_answer(), seen=seen)) as server, CmpClient([server.url], QUICK) as client:
+    with RawServer(answering(http_answer(), seen=seen)) as server, CmpClient([server.url], CALM) as client:
         for _ in range(3):
             client.exchange(REQUEST * 200)
     assert [len(request.pieces) for request in seen] == [1, 1, 1]
 
 
 def test_a_kept_alive_exchange_waits_for_no_delayed_acknowledgement() -> None:
-    with RawServer(answering(http_answer())) as server, CmpClient([server.url], QUICK) as client:
+    with RawServer(answering(http_answer())) as server, CmpClient([server.url], CALM) as client:
         client.exchange(REQUEST)
-        spent = []
-        for _ in range(5):
+        spent: list[float] = []
+        while len(spent) < 5 or (min(spent) >= 0.02 and len(spent) < 500):  # a busy machine has its quick moments, too
             begin = time.perf_counter()
             client.exchange(REQUEST)
             spent.append(time.perf_counter() - begin)
@@ -44,14 +58,14 @@ def assert_ends_in_time(behave: Callable[[Peer], None], says: str) -> None:
     begin = time.monotonic()
     with RawServer(behave) as server:
         with pytest.raises(Unreachable, match=says) as caught:
-            exchange(server.url)
-        assert time.monotonic() - begin < 1.5
+            exchange(server.url, QUICK)
+        assert time.monotonic() - begin < SOON
     assert caught.value.delivered
     assert "response-timeout" in caught.value.remedy
 
 
 def test_a_silent_server_ends_the_exchange_in_time() -> None:
-    assert_ends_in_time(lambda peer: peer.hang(), "did not answer completely within 0.4 seconds")
+    assert_ends_in_time(lambda peer: peer.hang(), "did not answer completely within 1 seconds")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +80,7 @@ def test_a_silent_server_ends_the_exchange_in_time() -> None:
 def test_a_drip_does_not_extend_the_deadline(octets: bytes) -> None:
     def behave(peer: Peer) -> None:
         peer.request()
-        peer.drip(octets, every=0.05)
+        peer.drip(octets, every=0.3)
 
     assert_ends_in_time(behave, "did not answer completely")
 
@@ -76,7 +90,7 @@ def test_a_body_that_drips_does_not_extend_the_deadline(framing: str) -> None:
     def behave(peer: Peer) -> None:
         peer.request()
         peer.say(f"HTTP/1.1 200 OK\r\nContent-Type: {CMP}\r\n{framing}\r\n\r\n".encode())
-        peer.drip(b"1\r\n0\r\n" * 100, every=0.05)
+        peer.drip(b"1\r\n0\r\n" * 100, every=0.3)
 
     assert_ends_in_time(behave, "octets had come")
 
@@ -86,11 +100,11 @@ def test_a_server_that_stops_reading_does_not_extend_the_deadline() -> None:
         begin = time.monotonic()
         with pytest.raises(Unreachable, match="did not answer in time after our message was sent") as caught:
             client.exchange(bytes(30_000_000))
-        assert time.monotonic() - begin < 1.5
+        assert time.monotonic() - begin < SOON
     assert caught.value.delivered
 
 
-SMALL = HttpSettings(maximum_response=1000, response_timeout=3)
+SMALL = replace(CALM, maximum_response=1000)
 
 
 def test_an_answer_announced_too_large_is_refused_unread() -> None:

@@ -12,7 +12,7 @@ from agent.errors import ConfigurationError, NotCmp, Unreachable
 from agent.net.http import CmpClient
 from agent.net.tls import tls_context
 from agent.settings import HttpSettings
-from tests.unit.net.peers import REQUEST, RESPONSE, Peer, RawServer, Request, answering, http_answer
+from tests.unit.net.peers import PATIENT, REQUEST, RESPONSE, Peer, RawServer, Request, answering, http_answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ DAY = dt.timedelta(days=1)
 
 def trusting(*anchors: Party, **more: Any) -> HttpSettings:
     files = tuple(anchor.certificate_file for anchor in anchors)
-    return HttpSettings(connect_timeout=2, response_timeout=2, tls_trust_anchors=files, **more)
+    return HttpSettings(connect_timeout=PATIENT, response_timeout=PATIENT, tls_trust_anchors=files, **more)
 
 
 def exchange(url: str, settings: HttpSettings) -> bytes:
@@ -127,7 +127,7 @@ def test_https_on_the_other_side_is_named(pki: Pki) -> None:
         RawServer(answering(http_answer()), tls=server.server_context()) as peer,
         pytest.raises((NotCmp, Unreachable)) as caught,
     ):
-        exchange(peer.url.replace("https", "http"), HttpSettings(response_timeout=2))
+        exchange(peer.url.replace("https", "http"), HttpSettings(response_timeout=PATIENT))
     assert caught.value.remedy
 
 
