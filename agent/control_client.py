@@ -40,6 +40,8 @@ WISHES: Final = {
 """What may be asked for with each: ``again`` though there is nothing to do, to ``stay`` while the CA is undecided."""
 LONGEST_ANSWER: Final = 1_048_576
 """Octets of one answer."""
+MOST_IDENTITIES: Final = 65_536
+"""How many there may be in all answers together."""
 PATIENCE: Final = 10.0
 """Seconds for an answer that needs no work; the daemon may be looking at many directories."""
 _READ_SIZE: Final = 65_536
@@ -98,16 +100,23 @@ class Client(AbstractContextManager["Client"]):
         return settings if isinstance(settings, dict) else None
 
     def identities(self, *, patience: float = PATIENCE) -> list[dict[str, Any]]:
-        """Return what the daemon says of each identity, as it came; it is waited for ``patience`` seconds.
+        """Return what the daemon says of each identity, as it came; each answer is waited for ``patience`` seconds.
 
         Raises:
             NotPermitted, ControlError: as for :meth:`settings_of`.
         """
-        self._call("List")
-        found = _understood(self._next(time.monotonic() + patience)).get("identities")
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise _nonsense()
-        return found
+        self._call("List", more=True)
+        told: list[dict[str, Any]] = []
+        while True:
+            answer = self._next(time.monotonic() + patience)
+            some = _understood(answer).get("identities")
+            if not isinstance(some, list) or not all(isinstance(one, dict) for one in some):
+                raise _nonsense()
+            told += some
+            if not answer.continues:
+                return told
+            if not some or len(told) > MOST_IDENTITIES:
+                raise _nonsense()
 
     def subscribe(self) -> None:
         """Ask for every event from now on, for :meth:`heard`."""

@@ -6,8 +6,10 @@ The interface is in ``io.enrolld.control.varlink`` beside this file; ``varlinkct
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _SERVICE: Final = "org.varlink.service"
 _ROOT: Final = 0
+_AT_A_TIME: Final = 16
+"""Identities that are looked at in one turn of the loop, and told in one answer where there may be several."""
 _ERRORS: Final = Errors(
     not_understood=f"{INTERFACE}.NotUnderstood",
     too_many=f"{INTERFACE}.TooManyClients",
@@ -118,7 +122,20 @@ class Control:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def _list(self, call: Call) -> None:
-        call.answer({"identities": [self._shown(name) for name in self._keeper.configuration.identities]})
+        self._list_on(call, deque(self._keeper.configuration.identities), [])
+
+    def _list_on(self, call: Call, left: deque[str], shown: list[dict[str, Any]]) -> None:
+        """Look at the next ones; tell them at once who wants more, and when all are ``shown`` whoever does not."""
+        if not call.open:
+            return
+        some = [left.popleft() for _ in range(min(_AT_A_TIME, len(left)))]
+        # A reload may have dropped some of them meanwhile.
+        shown += [self._shown(name) for name in some if name in self._keeper.configuration.identities]
+        if not left or (shown and call.more):
+            call.answer({"identities": shown}, continues=bool(left))
+            shown = []
+        if left:
+            call.when_read(partial(self._list_on, call, left, shown))
 
     def _describe(self, call: Call) -> None:
         call.answer({"identity": self._shown(self._name(call))})

@@ -14,6 +14,7 @@ from agent.frozen import frozen
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from agent.supervisor.listening import Server
 
@@ -75,6 +76,10 @@ class Call:
             self.answered = not continues
             self.client.send({"parameters": parameters} | ({"continues": True} if continues else {}), self)
 
+    def when_read(self, do: Callable[[], None]) -> None:
+        """Call ``do`` in a later turn, once everything so far is on its way to a client that is still there."""
+        self.client.when_read(do)
+
     def refuse(self, error: str, **parameters: Any) -> None:
         """Answer it with an error, by its full name."""
         if self.open:
@@ -92,6 +97,7 @@ class Client:
         self._incoming = b""
         self._outgoing = b""
         self._call: Call | None = None
+        self._when_read: Callable[[], None] | None = None
         self._leaving = False
         self._taking = False
         self.open = True
@@ -115,6 +121,16 @@ class Client:
         if call.answered:
             self._call = None
         self._flush()
+
+    def when_read(self, do: Callable[[], None]) -> None:
+        """Call ``do`` in a later turn, once nothing waits to be sent."""
+        self._when_read = do
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._outgoing and self._when_read is not None:
+            do, self._when_read = self._when_read, None
+            self._server.loop.after(0, do)
 
     def dismiss(self, error: str, **parameters: Any) -> None:
         """Say why it has to leave; that it may read for a while."""
@@ -150,6 +166,7 @@ class Client:
         if self._leaving and not self._outgoing:
             self.close()
         elif self.open:
+            self._go_on()
             self._watch()
             self._take_soon()
 

@@ -103,7 +103,17 @@ def test_what_enrolld_says_of_other_files_or_in_another_version_is_not_taken(
     assert (one.state, one.running, found) == ("unenrolled", False, Daemon.RUNS)
 
 
-@pytest.mark.parametrize("answer", [b"", b"rubbish\0", b'{"parameters": {"identities": 5}}\0'])
+NO_ANSWERS = {
+    "nothing": b"",
+    "rubbish": b"rubbish\0",
+    "no list": b'{"parameters": {"identities": 5}}\0',
+    "nothing, and more of it": b'{"parameters": {"identities": []}, "continues": true}\0' * 2,
+    "too many": b'{"parameters": {"identities": [%b{}]}, "continues": true}\0' % (b"{}," * 9_999) * 7,
+    "an end in the middle": b'{"parameters": {"identities": [{}]}, "continues": true}\0',
+}
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS.values(), ids=NO_ANSWERS)
 def test_one_that_does_not_answer_is_told_of_and_its_files_are_read(station: Station, answer: bytes) -> None:
     with answering(station, answer):
         done = station.run("status")
