@@ -34,6 +34,7 @@ from agent.store.generations import Credential, Generation, IdentityStore
 from agent.worker import resuming
 from agent.worker.conversation import Conversation, OutOfPatience
 from agent.worker.installing import install
+from agent.worker.lifespan import Lifespan
 from agent.worker.words import about, certificate_fields, certificate_words, short_wait
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ class Course:
         self._conversation = Conversation(
             transaction, tools.client, job, tools.environment, tools.reporter, save=self._save
         )
-        now = self._environment.now()
-        self._started_at = min(opened.started_at, now) if opened else now
+        self._lifespan = Lifespan.of(opened, self._environment)
         self._generation = opened.find_generation(self._store) if opened else None
         self._told_before = opened is not None and opened.memory.state not in resuming.UNCONFIRMED
         """Whether certConf may have gone out before this worker was started."""
@@ -192,18 +192,19 @@ class Course:
         if self._transaction.state is State.CONFIRM_WAITING:
             self._told_before = True
             return self._disputed(f"it did not answer within {limit}")
+        return self._given_up(
+            f"the CA did not decide within {limit}",
+            "Ask the CA's operator to decide on new requests; the next attempt makes one.",
+        )
+
+    def _given_up(self, why: str, remedy: str) -> Outcome:
         self._give_up()
         self._store.transaction.clear()
-        return Outcome(
-            verdict=Verdict.REJECTED,
-            text=f"the CA did not decide within {limit}; the request is given up",
-            remedy="Ask the CA's operator to decide on new requests; the next attempt makes one.",
-        )
+        return Outcome(verdict=Verdict.REJECTED, text=f"{why}; the request is given up", remedy=remedy)
 
     @property
     def _too_old(self) -> bool:
-        age = self._environment.now() - self._started_at
-        return self._environment.clock_trusted and age.total_seconds() > self._job.authority.polling.give_up_after
+        return self._lifespan.exceeds(self._job.authority.polling.give_up_after, self._environment)
 
     def _left_open(self, wait: OutOfPatience) -> Outcome:
         why = "interrupted" if wait.interrupted else "the CA has not decided yet"
@@ -336,7 +337,7 @@ class Course:
             self._transaction,
             action=self._job.action,
             url=self._client.url,
-            started_at=self._started_at,
+            lifespan=self._lifespan,
             generation=self._generation.number if self._generation else None,
         )
 

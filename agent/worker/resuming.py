@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agent.cmp.transaction import Transaction
     from agent.store.generations import Generation, IdentityStore
     from agent.store.state import TransactionDirectory
+    from agent.worker.lifespan import Lifespan
 
 _VERSION: Final = 1
 _ROOM: Final = "room"
@@ -41,6 +42,8 @@ class OpenRequest:
     url: str | None
     """The address it was sent to: it goes on there."""
     started_at: datetime
+    dated: bool
+    """Whether a clock that can be right said when it was started."""
     generation: int | None
     """The number of the generation its certificate was written to, once it was."""
     memory: Memory
@@ -79,7 +82,7 @@ def save(
     *,
     action: Action,
     url: str | None,
-    started_at: datetime,
+    lifespan: Lifespan,
     generation: int | None,
 ) -> None:
     """Make the request durable as it stands.
@@ -92,7 +95,8 @@ def save(
             "version": _VERSION,
             "action": action.value,
             "url": url,
-            "started_at": started_at.isoformat(),
+            "started_at": lifespan.started_at.isoformat(),
+            "dated": lifespan.dated,
             "generation": generation,
             "transaction": transaction.snapshot(),
         }
@@ -147,6 +151,7 @@ def _read(snapshot: dict[str, Any]) -> OpenRequest | LostRequest:
             action=Action(snapshot["action"]),
             url=snapshot["url"],
             started_at=datetime.fromisoformat(snapshot["started_at"]),
+            dated=bool(snapshot.get("dated", True)),
             generation=snapshot["generation"],
             memory=recall(snapshot["transaction"]),
         )
