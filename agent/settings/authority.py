@@ -113,7 +113,10 @@ class PollingSettings:
         bounds=(1, 2_592_000),
     )
     give_up_after: float = setting(
-        "when to abandon an undecided request", default=2_592_000.0, format=Format.DURATION, bounds=(1, 31_536_000)
+        "when to abandon a request that the CA does not decide, or no longer answers while another can be made",
+        default=2_592_000.0,
+        format=Format.DURATION,
+        bounds=(1, 31_536_000),
     )
 
 

@@ -34,7 +34,7 @@ from agent.store.generations import Credential, Generation, IdentityStore
 from agent.worker import resuming
 from agent.worker.conversation import Conversation, OutOfPatience
 from agent.worker.installing import install
-from agent.worker.lifespan import Lifespan
+from agent.worker.lifespan import Lifespan, can_ask_anew
 from agent.worker.words import about, certificate_fields, certificate_words, short_wait
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _SAME_KEY: Final = frozenset({failures.RetryClass.RETRY_LATER, failures.RetryClass.NEW_TRANSACTION})
 """What a "no" must be for the next attempt to use the same key; after any other one a new key is made."""
 _CONFIRMING: Final = frozenset({State.CONFIRMING, State.CONFIRM_POLLING, State.CONFIRM_WAITING})
+_UNDECIDED: Final = frozenset({State.POLLING, State.PROVING})
 _MESSAGES: Final = {
     State.CHALLENGED: "popdecr",
     State.ISSUED: "certConf",
@@ -143,6 +144,7 @@ class Course:
         But a certificate that was accepted must not stay unused for ever because the CA forgot the transaction, nor
         one that was refused be in the way of the next request. While the credential in use is valid there is time: an
         answer without proof, which anybody on the path can send, does not end a renewal that the CA may have granted.
+        What a CA that forgot it never answers well is given up in time, where another request can be made.
         """
         state = self._transaction.state
         if state is State.REFUSAL_SENT:
@@ -151,6 +153,15 @@ class Course:
         lasting = isinstance(error, RemoteError) and not isinstance(error, Rejected)
         if state in _CONFIRMING and self._told_before and (self._too_old or (lasting and self._nothing_better())):
             return self._disputed(str(error))
+        if state in _UNDECIDED and self._hopeless:
+            if can_ask_anew(self._job, valid=not self._nothing_better()):
+                return self._given_up(
+                    f"no usable answer came in time, and the last attempt failed: {error}", error.remedy
+                )
+            error.remedy += (
+                f" If the CA has lost the request, run 'enrollctl enroll {self._job.name} --start-over'; it may need a "
+                "new secret."
+            )
         if state is not State.REQUESTED and isinstance(error, RemoteError):
             error = _in_the_middle(error)
         if state is State.REQUESTED and isinstance(error, RemoteError):
@@ -205,6 +216,15 @@ class Course:
     @property
     def _too_old(self) -> bool:
         return self._lifespan.exceeds(self._job.authority.polling.give_up_after, self._environment)
+
+    @property
+    def _hopeless(self) -> bool:
+        """Whether a request that gets no usable answer has waited for one long enough."""
+        try:
+            limit = self._lifespan.hopeless_after(self._job, self._store.current)
+        except (StateCorrupt, MalformedMessage):
+            return self._too_old
+        return self._lifespan.exceeds(limit, self._environment)
 
     def _left_open(self, wait: OutOfPatience) -> Outcome:
         why = "interrupted" if wait.interrupted else "the CA has not decided yet"

@@ -1,15 +1,23 @@
-"""How old an open request is, by clocks that may be wrong."""
+"""How old an open request is, by clocks that may be wrong, and when one that gets no usable answer is hopeless."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from agent.cmp.certificates import load, read
+from agent.contract import Action
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
+    from agent.contract import Job
+    from agent.store.generations import Generation
     from agent.worker.environment import Environment
     from agent.worker.resuming import OpenRequest
+
+_SHARE: Final = 2
+"""Into how many parts the life that the certificate in use had left is cut: one for the request that gets no answer,
+the rest for the one after it."""
 
 
 @frozen
@@ -38,3 +46,26 @@ class Lifespan:
         if not self.dated or not environment.clock_trusted:
             return False
         return environment.now() - self.started_at > timedelta(seconds=limit)
+
+    def hopeless_after(self, job: Job, current: Generation | None) -> float:
+        """Return the seconds after which one that only gets answers of no use is not worth waiting for.
+
+        A renewal must leave the next one enough of the life of the certificate in use.
+        """
+        limit = job.authority.polling.give_up_after
+        if job.action is not Action.RENEW or current is None:
+            return limit
+        left = read(load(current.certificate)).not_after - self.started_at
+        return min(limit, left.total_seconds() / _SHARE)
+
+
+def can_ask_anew(job: Job, *, valid: bool) -> bool:
+    """Tell whether a request that is given up can be followed by another one without anybody's help.
+
+    ``valid``: the certificate in use is. A one-time secret may be spent: by the very certificate that nobody fetched.
+    """
+    if job.action is Action.RENEW and valid:
+        return True
+    identity = job.identity
+    way = identity.recovery or identity.bootstrap if job.action is Action.RENEW else identity.bootstrap
+    return way.vendor_certificate is not None

@@ -56,13 +56,19 @@ ON_THE_PATH: Final = Attacker(
             ),
         ),
         Claim(
-            "What he claims without proof is shown as unproven: no open request ends by it, no certificate in use is "
-            "touched, and nobody is sent for another secret once the CA took ours.",
+            "What he claims without proof is shown as unproven: no open request ends by it, unless nothing else comes "
+            "for weeks and another can be made; no certificate in use is touched, and nobody is sent for another "
+            "secret once the CA took ours.",
             at("cmp/test_answer_checks", "check_6_an_unprotected_error_is_shown_as_unproven_and_changes_nothing")
             + at(
                 "worker/test_enrollment",
                 "an_unproven_answer_to_the_confirmation_neither_replaces_a_valid_certificate_nor_ends_its_renewal",
                 "a_bad_answer_in_the_middle_does_not_call_for_another_secret",
+            )
+            + at(
+                "worker/test_lifespan",
+                "a_renewal_that_the_ca_has_forgotten_is_given_up_while_another_one_can_be_made",
+                "a_request_that_cost_a_one_time_secret_stays_open_and_the_way_out_is_named",
             ),
         ),
         Claim(
