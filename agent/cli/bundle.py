@@ -56,11 +56,16 @@ def parts(
     scrub, hidden = _scrubber(settings)
     yield "versions.json", _json(versions(now) | {"secrets that could not be looked for": hidden}, scrub)
     yield "configuration/enrolld.yaml", _text(config, scrub)
-    if settings is not None:
+    if settings is not None and not closed(settings):
         yield from _state(settings, now, scrub)
     if diagnosis is not None:
         yield "doctor.json", _json(diagnosis, scrub)
     yield "journal.txt", scrub(journal(settings)).encode()
+
+
+def closed(settings: Settings) -> bool:
+    """Tell whether the state directory is hidden from this user."""
+    return not os.access(settings.state_directory, os.R_OK | os.X_OK) and settings.state_directory.exists()
 
 
 def _scrubber(settings: Settings | None) -> tuple[scrubbing.Scrubber, list[str]]:

@@ -62,6 +62,8 @@ def command(context: Context, target: Path | None, *, offline: bool, as_json: bo
     except ConfigurationError as error:
         settings = None  # a wrong configuration is what many bundles are about
         output.note(f"warning: {error}; the state is left out")
+    if settings is not None and bundle.closed(settings):
+        output.note(f"warning: {settings.state_directory} is closed to this user; with sudo the state is captured, too")
     diagnosis = None if offline else _diagnosis(context.config)
     parts = list(bundle.parts(context.config, settings, now, diagnosis))
     name = f"enrolld-{re.sub('[^A-Za-z0-9-]', '-', platform.node())}-{now:%Y%m%dT%H%M%SZ}"

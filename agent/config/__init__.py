@@ -37,7 +37,10 @@ def load(path: Path) -> Settings:
             remedy="Run 'enrollctl turn-up', which makes one, or name another with --config.",
         ) from error
     except OSError as error:
-        _refuse(path, None, *explain(error, path))
+        what, remedy = explain(error, path)
+        raise ConfigurationError(
+            what, remedy=remedy[0].upper() + remedy[1:] + ("" if remedy.endswith("?") else ".")
+        ) from error
     if len(data) > LARGEST:
         _refuse(path, None, f"the file is larger than {LARGEST} octets", "is this the right file?")
     try:

@@ -148,10 +148,13 @@ def _from_file(path: Path, wanted: Wanted) -> bytes:
                 )
             octets = stream.read(MAXIMUM + 1)
     except OSError as error:
-        raise wanted.error(
-            f"the {wanted.noun} file {path} cannot be read: {error.strerror}",
-            remedy=f"Put the {wanted.noun} there, or correct where the configuration says it is.",
-        ) from error
+        remedy = f"Put the {wanted.noun} there, or correct where the configuration says it is."
+        if isinstance(error, PermissionError):
+            remedy = (
+                f"Run the command with sudo; if enrolld itself says this (user {os.geteuid()}), give it the file: "
+                f"'chown {os.geteuid()} {shlex.quote(str(path))}'."
+            )
+        raise wanted.error(f"the {wanted.noun} file {path} cannot be read: {error.strerror}", remedy=remedy) from error
     return _checked(octets, f"the file {path}", wanted)
 
 

@@ -19,6 +19,8 @@ from tests.station import ENROLLCTL, ENVIRONMENT, REFERENCE, SECRET
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 SHORT = timedelta(seconds=4)
+FOR_ENROLLD = " -o enrolld "
+"""There is no such user where the tests run."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Site:
         path.chmod(0o600)
 
     def run(self, commands: str) -> tuple[int, str]:
-        commands = commands.replace("/etc/enrolld/", f"{self.directory}/etc/")
+        commands = commands.replace("/etc/enrolld/", f"{self.directory}/etc/").replace(FOR_ENROLLD, " ")
         for name, url in self.urls.items():
             commands = commands.replace(name, url)
         commands = commands.replace(
@@ -171,6 +173,13 @@ def test_the_document_covers_what_can_befall_a_site() -> None:
         "A lost, wrong or locked secret", "An expired certificate", "A stolen base station", "Another token", "Upgrade",
         "Asking for help",
     }  # fmt: skip
+
+
+def test_a_secret_is_put_where_the_service_may_read_it() -> None:
+    """What root installs for himself alone, enrolld cannot read: it would go on waiting for a secret."""
+    lines = [line for one in BLOCKS for line in one.commands.splitlines() if line.startswith("install ")]
+    assert len(lines) == 3
+    assert all(FOR_ENROLLD in line and line.endswith(".secret") for line in lines)
 
 
 def test_the_document_names_no_command_that_is_not_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -78,14 +79,15 @@ def bootstrap(site: Site, name: str) -> Finding:
     if means.vendor_certificate is not None:
         return _vendor(means.vendor_certificate, site.now)
     assert means.shared_secret is not None  # noqa: S101 - the configuration has exactly one of the two
-    finding = _secret(means.shared_secret)
+    finding = _secret(site, means.shared_secret)
     seen = _seen(site, name)
     if finding.status.value in {"failed", "warning"} and seen is not None and seen.usable:
         return skipped("not needed while the certificate is valid; renewal is signed with its key")
     return finding
 
 
-def _secret(means: SharedSecretSettings) -> Finding:
+def _secret(site: Site, means: SharedSecretSettings) -> Finding:
+    from agent.cli.ownership import acting_as_owner
     from agent.supervisor.secrets import read_secret
 
     kind, _, value = means.secret.partition(":")
@@ -98,6 +100,13 @@ def _secret(means: SharedSecretSettings) -> Finding:
         read_secret(means.secret, ask=None)
     except SecretError as error:
         return failed(str(error), error.remedy)
+    home = site.given().state_directory
+    try:
+        with acting_as_owner(home):
+            read_secret(means.secret, ask=None)
+    except SecretError:
+        give = f"chown --reference={shlex.quote(str(home))} {shlex.quote(value)}"
+        return warning(f"a secret is in {value}, and enrolld may not read it", f"Give it the file: '{give}'.")
     return ok(f"a secret for reference {means.reference} is in {value}")
 
 

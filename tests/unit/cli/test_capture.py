@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from agent.cli.main import main
 from agent.cli.scrubbing import REMOVED, Scrubber
 from agent.cmp import messages
 from agent.cmp.protection import Kind, kind_of
@@ -173,6 +175,19 @@ def test_a_wrong_configuration_is_captured_all_the_same(station: Station) -> Non
     found = captured(station, "--offline")
     assert b"sujbect" in found["configuration/enrolld.yaml"]
     assert b"hunter2" not in found["configuration/enrolld.yaml"]
+
+
+def test_a_state_that_is_closed_to_this_user_is_left_out_and_named(
+    station: Station, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != station.state)  # root may read everything
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(station.config), "capture", "--offline", "--output", str(tmp_path / "support.tar.gz")])
+    assert ended.value.code == 0
+    assert f"{station.state} is closed to this user; with sudo the state is captured, too" in capsys.readouterr().err
+    found = members(tmp_path / "support.tar.gz")
+    assert "configuration/enrolld.yaml" in found
+    assert not [name for name in found if name.startswith("state/")]
 
 
 def test_a_file_that_exists_is_not_written_over(station: Station) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from hsm.algorithms import KeyAlgorithm
 from hsm.software import SoftwareKeyStore
 from tests.printed import valid
 from tests.station import Finished, Station
+from tests.unit.cli.test_ownership import AS_ROOT, OTHER
 
 HERE = {"synchronisation", "journal", "service"}
 """What depends on the machine that the tests run on."""
@@ -278,6 +280,15 @@ def test_files_that_the_service_could_not_write_are_found(station: Station, monk
     found = examined(station, "state-directory")
     assert found.status is Status.FAILED
     assert "chown -R --reference=" in found.remedy
+
+
+@AS_ROOT
+def test_a_secret_that_only_root_may_read_is_of_no_use_to_the_service(station: Station) -> None:
+    os.chown(station.state, OTHER, OTHER)
+    found = examined(station, "bootstrap")
+    assert found.status is Status.WARNING
+    assert "enrolld may not read it" in found.reason
+    assert found.remedy == f"Give it the file: 'chown --reference={station.state} {station.directory / 'secret'}'."
 
 
 def test_a_defect_of_one_check_does_not_hide_the_others(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:

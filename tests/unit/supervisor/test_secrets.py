@@ -65,6 +65,19 @@ def test_a_missing_file_and_a_directory_are_named(tmp_path: Path) -> None:
     assert "cannot be read: Is a directory" in str(refused(f"file:{tmp_path}"))
 
 
+def test_for_one_that_may_not_be_read_the_remedy_is_permission(
+    secret_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)  # tests may run as root, whom no mode stops
+    error = refused(f"file:{secret_file}")
+    assert "Permission denied" in str(error)
+    assert error.remedy.startswith("Run the command with sudo; if enrolld itself says this")
+    assert f"'chown {os.geteuid()} {secret_file}'" in error.remedy
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
     assert "is not a file" in str(refused(f"file:{tmp_path / 'pipe'}"))
