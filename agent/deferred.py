@@ -6,20 +6,33 @@ a docstring, and from Python 3.12 on for the annotations of every class, which a
 stays for years they were more than a megabyte that nothing ever looked at.
 
 ``importlib.util.LazyLoader`` would do, but in Python 3.11 the second ``import`` of such a module loads it.
+
+A library for certificates does the like: a tenth of what a worker took to start was one regular expression, for names
+written as text, which no worker reads. :func:`on_demand` puts that off as well.
 """
 
 from __future__ import annotations
 
+import re
 import sys
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+_compile = re.compile
 
 
 class _Deferred(ModuleType):
     """Stands for a module until something in it is asked for, and then has all that is in it."""
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute == "__path__":  # ``from ... import`` asks for it, and only packages have one
+            raise AttributeError(attribute)
         module = _loaded(self.__name__)
         self.__dict__.update(module.__dict__)
         return getattr(module, attribute)
@@ -36,6 +49,9 @@ def defer(name: str, **stand_ins: Any) -> None:
     if name not in sys.modules:
         sys.modules[name] = module = _Deferred(name)
         module.__dict__.update(stand_ins)
+        package, _, last = name.rpartition(".")
+        if package:
+            setattr(import_module(package), last, module)
 
 
 def defer_what_nobody_uses() -> None:
@@ -51,3 +67,44 @@ def _annotations(of: Any, **options: Any) -> Any:
         return _loaded("inspect").get_annotations(of, **options)
     found = vars(of).get("__annotations__")
     return dict(found) if isinstance(found, dict) else {}
+
+
+@contextmanager
+def on_demand() -> Iterator[None]:
+    """Import what deals with certificates: patterns made in this block are compiled when they are first used.
+
+    So is what ``cryptography`` and ``pyasn1`` import for a function that we never call; and a dataclass without a
+    docstring is given a short one, without ``inspect``. What is imported here sees a changed ``re.compile``, and so
+    does whoever runs beside it: this is for the start of a process with one thread.
+    """
+    defer("random")
+    defer("email.utils", parseaddr=_parseaddr)
+    inspect = vars(sys.modules["inspect"])
+    known = inspect.setdefault("signature", _no_signature)
+    re.compile = _Pattern  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        re.compile = _compile
+        if known is _no_signature is inspect["signature"]:
+            del inspect["signature"]
+
+
+class _Pattern:
+    """Stands for a compiled pattern, whose methods and attributes it has."""
+
+    def __init__(self, pattern: Any, flags: Any = 0) -> None:
+        self._given = (pattern, flags)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(_compile(*self._given), name)
+        self.__dict__[name] = value
+        return value
+
+
+def _parseaddr(*arguments: Any, **options: Any) -> Any:
+    return _loaded("email.utils").parseaddr(*arguments, **options)
+
+
+def _no_signature(*_: Any, **_options: Any) -> str:
+    return "(...)"

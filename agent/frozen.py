@@ -35,6 +35,7 @@ def frozen(
     """Make ``cls`` a frozen dataclass with slots; without ``eq`` an object equals itself only."""
 
     def make(cls: type[T]) -> type[T]:
+        cls.__doc__ = cls.__doc__ or cls.__name__  # without one, ``dataclass`` has the source of Python taken apart
         made = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=kw_only)(cls)
         methods = _METHODS | _COMPARING if eq else _METHODS
         for name, method in methods.items():

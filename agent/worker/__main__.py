@@ -11,7 +11,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
-from agent import cores, structure
+from agent import cores, deferred, structure
 from agent.contract import VERDICTS, VERSION, Action, Job, Outcome, Verdict
 from agent.errors import AgentError
 from agent.worker.environment import Environment, Interruption
@@ -68,7 +68,8 @@ def _ability() -> Callable[..., Outcome]:
     becomes any.
     """
     gc.disable()
-    from agent.worker.enrollment import perform  # noqa: PLC0415 - see above
+    with deferred.on_demand():
+        from agent.worker.enrollment import perform  # noqa: PLC0415 - see above
 
     gc.freeze()
     gc.enable()

@@ -75,5 +75,63 @@ def test_a_module_that_is_not_there_is_an_import_error_and_a_name_that_is_not_in
     deferred.defer("colorsys")
     with pytest.raises(ImportError):
         importlib.import_module("no_such_module_of_ours.inner")
+    with pytest.raises(ImportError):
+        _ = sys.modules["no_such_module_of_ours"].anything
+    assert "no_such_module_of_ours" not in sys.modules
     with pytest.raises(AttributeError):
         _ = sys.modules["colorsys"].no_such_name
+
+
+def test_a_pattern_is_compiled_by_its_first_use_and_then_does_what_patterns_do() -> None:
+    script = """
+import re
+from agent import deferred
+compiling = re.compile
+with deferred.on_demand():
+    used = re.compile("(a+)b", re.IGNORECASE)
+    first = used.fullmatch("AAB")
+    unused = re.compile("(")
+print(first.group(1), used.sub("x", "aabAB"), used.pattern, used.flags == compiling("(a+)b", re.I).flags)
+print(re.compile is compiling)
+try:
+    unused.match("")
+except re.error as error:
+    print(error)
+"""
+    assert said(script).splitlines() == ["AA xx (a+)b True", "True", "missing ), unterminated subpattern at position 0"]
+
+
+def test_a_worker_is_ready_without_what_its_libraries_never_use_for_it() -> None:
+    script = """
+import sys
+from agent.worker.__main__ import _ability
+_ability()
+unused = ("ast", "dis", "random", "email.charset")
+print([name for name in unused if isinstance(vars(sys.modules.get(name, object)).get("__file__"), str)])
+"""
+    assert said(script) == "[]"
+
+
+def test_what_was_imported_on_demand_works_whole_when_it_is_asked_for() -> None:
+    script = r"""
+from agent import deferred
+with deferred.on_demand():
+    from dataclasses import dataclass
+    from email.utils import parseaddr
+    from cryptography import x509
+    @dataclass
+    class Undescribed:
+        one: int = 1
+import inspect
+print(Undescribed.__doc__, inspect.signature(Undescribed))
+print(x509.Name.from_rfc4514_string(r"CN=a\,b+OU=\C3\A4,O=c").rfc4514_string())
+print(x509.RFC822Name("site@operator.example").value, parseaddr("One <two@three.example>"))
+import email.utils
+print(email.utils.parseaddr is not parseaddr, email.utils.formataddr(("One", "two@three.example")))
+"""
+    assert said(script).splitlines() == [
+        "Undescribed(...) (one: int = 1) -> None",
+        r"CN=a\,b+OU=ä,O=c",
+        "site@operator.example ('One', 'two@three.example')",
+        "True One <two@three.example>",
+    ]

@@ -39,6 +39,27 @@ def test_a_name_is_read_as_it_was_written(written: x509.Name) -> None:
     assert names.same_name(octets, octets)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["CN", "O", "OU", "C", "ST", "L", "DC", "UID", "cn", "2.5.4.3", "E", ""]),
+            st.sampled_from(["=", "=", "=", " = ", ""]),
+            st.text(st.sampled_from("aB0 .-_:/@()'+\\,;#\"<>=*\u00e4\t"), max_size=6) | st.just("DE"),
+        ),
+        max_size=4,
+    )
+)
+def test_a_text_is_the_name_that_the_library_makes_of_it(parts: list[tuple[str, str, str]]) -> None:
+    text = ",".join(map("".join, parts))
+    try:
+        expected = x509.Name.from_rfc4514_string(text).public_bytes()
+    except ValueError:
+        with pytest.raises(LocalError):
+            names.name_from_text(text)
+    else:
+        assert names.name_from_text(text) == expected
+
+
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 def test_every_spelling_of_a_text_is_the_same_name(spelling: tuple[int, bytes]) -> None:
     other = name((CN, *spelling))
