@@ -36,6 +36,15 @@ class TokenTrouble:
     verdict: Verdict
 
 
+@frozen(kw_only=True)
+class Users:
+    """Which identity uses a key, by the key's CKA_ID; ``unread`` and ``remedy`` say why some may be missing."""
+
+    by_key: dict[bytes, str]
+    unread: str
+    remedy: str
+
+
 @click.group("token")
 def command() -> None:
     """See the tokens, what they can do, and the keys on them."""
@@ -74,25 +83,37 @@ def probe(context: Context, name: str, *, as_json: bool) -> int:
 
 
 def _show(settings: Settings, names: list[str], *, as_json: bool, insist: bool, remove: bool, sure: bool) -> int:
-    users = _users(settings)
-    answers = {}
+    documents = []
     code = 0
     for name in names:
-        answer = _ask(settings, name, insist=insist)
+        answer, users = _asked(settings, name, insist=insist)
         orphans = [] if "report" not in answer else [one["reference"] for one in _orphans(answer["report"], users)]
-        if remove and orphans:
+        if remove and orphans and users.unread:
+            code = 1
+            output.problem(
+                f"{name}: nothing is removed, because not every credential can be read: {users.unread}", users.remedy
+            )
+        elif remove and orphans:
             if not sure:
                 output.confirm(f"destroy {len(orphans)} keys on {name} for good?", option="--yes")
-            answer = _ask(settings, name, insist=insist, destroy=orphans)
-        answers[name] = answer
+            answer, users = _asked(settings, name, insist=insist, destroy=orphans)
+        documents.append(_document(name, answer, users))
         if "report" not in answer:
             code = VERDICTS[Verdict(answer["verdict"])].command
             output.problem(f"{name}: {answer['text']}", answer["remedy"])
         elif not as_json:
             output.say(_words(answer["report"], users))
     if as_json:
-        output.say_json([_document(name, answer, users) for name, answer in answers.items()])
+        output.say_json(documents)
     return code
+
+
+def _asked(
+    settings: Settings, name: str, *, insist: bool, destroy: list[str] | None = None
+) -> tuple[dict[str, Any], Users]:
+    """Ask the token, and only then who uses its keys: each key was written down before it was made."""
+    answer = _ask(settings, name, insist=insist, destroy=destroy)
+    return answer, _users(settings)
 
 
 def _ask(settings: Settings, name: str, *, insist: bool, destroy: list[str] | None = None) -> dict[str, Any]:
@@ -106,33 +127,34 @@ def _prompt(question: str) -> str:
     return str(answer)
 
 
-def _users(settings: Settings) -> dict[bytes, str]:
-    """Return which identity uses a key, by the key's CKA_ID."""
-    found: dict[bytes, str] = {}
+def _users(settings: Settings) -> Users:
+    by_key: dict[bytes, str] = {}
+    unread = remedy = ""
     for name in settings.identities:
         store = IdentityStore(settings.state_directory, name)
-        references = list(TokenKeys(store.directory).load())
+        references: list[str | None] = list(TokenKeys(store.directory).load())
         try:
-            kept = [one for one in store.generations if KEY_DESTROYED not in one.marks]
-            references += [one.key_reference for one in kept]
+            references.append(store.transaction.key_reference)
+            references += [one.key_reference for one in store.generations if KEY_DESTROYED not in one.marks]
         except StateError as error:
             output.note(f"note: not every credential of {name} can be read: {error}")
+            unread, remedy = str(error), error.remedy
         for reference in references:
-            key_id = uri.parse(reference).id if uri.is_token_key(reference) else None
+            key_id = uri.parse(reference).id if reference and uri.is_token_key(reference) else None
             if key_id is not None:
-                found[key_id] = name
-    return found
+                by_key[key_id] = name
+    return Users(by_key=by_key, unread=unread, remedy=remedy)
 
 
-def _user(key: dict[str, Any], users: dict[bytes, str]) -> str | None:
-    return users.get(uri.parse(key["reference"]).id or b"")
+def _user(key: dict[str, Any], users: Users) -> str | None:
+    return users.by_key.get(uri.parse(key["reference"]).id or b"")
 
 
-def _orphans(report: dict[str, Any], users: dict[bytes, str]) -> list[dict[str, Any]]:
+def _orphans(report: dict[str, Any], users: Users) -> list[dict[str, Any]]:
     return [one for one in report["keys"] if one["ours"] and _user(one, users) is None]
 
 
-def _document(name: str, answer: dict[str, Any], users: dict[bytes, str]) -> dict[str, Any]:
+def _document(name: str, answer: dict[str, Any], users: Users) -> dict[str, Any]:
     if "report" not in answer:
         return structure.to_json(TokenTrouble(name=name, **answer))
     keys = [one | {"identity": _user(one, users)} for one in answer["report"]["keys"]]
@@ -142,7 +164,7 @@ def _document(name: str, answer: dict[str, Any], users: dict[bytes, str]) -> dic
     }
 
 
-def _words(report: dict[str, Any], users: dict[bytes, str]) -> str:
+def _words(report: dict[str, Any], users: Users) -> str:
     lines = [
         f"{report['name']}: {report['label']}, serial {report['serial']}, {report['manufacturer']} {report['model']}",
         f"    makes: {', '.join(report['algorithms']) or 'no keys'}",

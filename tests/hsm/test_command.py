@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
+from click.testing import CliRunner
+
+from agent.cli import desk
+from agent.cli.main import cli as commands
+from agent.store.token_keys import LEDGER
 from tests.hsm.conftest import TokenStation
 from tests.hsm.tokens import Token
 from tests.printed import valid
+from tests.station import Finished
 
 
 def test_tokens_are_listed_with_their_keys_and_who_uses_them(station: TokenStation) -> None:
@@ -55,3 +64,50 @@ def test_a_module_that_crashes_takes_the_command_along_in_words_only(station: To
     done = station.run("token", "probe", "hsm")
     assert done.code == 1
     assert "crashed" in done.problem
+
+
+@pytest.fixture
+def enrolling_meanwhile(station: TokenStation, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the key of the station made after the command has begun, and before it asks the token."""
+    ask = desk.ask
+    done: list[Finished] = []
+
+    def late(*arguments: Any, **details: Any) -> dict[str, Any]:
+        if not done:
+            done.append(station.run("enroll"))
+            assert done[0].code == 0, done[0].err
+        return ask(*arguments, **details)
+
+    monkeypatch.setattr(desk, "ask", late)
+    yield
+    assert done
+
+
+@pytest.mark.usefixtures("enrolling_meanwhile")
+def test_a_key_that_is_made_while_the_command_runs_is_no_orphan(station: TokenStation) -> None:
+    done = CliRunner().invoke(
+        commands, ["--config", str(station.config), "token", "list", "--remove-orphans", "--yes", "--json"]
+    )
+    (seen,) = json.loads(done.stdout)
+    assert [one["identity"] for one in seen["keys"]] == ["ike"]
+    assert station.run("renew").code == 0
+
+
+def test_the_key_of_an_open_request_is_no_orphan_where_the_list_of_keys_was_removed(
+    station: TokenStation,
+) -> None:
+    station.write_secret("wrong")
+    assert station.run("enroll").code == 4
+    (station.store.directory / LEDGER).unlink()
+    (left,) = json.loads(station.run("token", "list", "--remove-orphans", "--yes", "--json").out)
+    assert [one["identity"] for one in left["keys"]] == ["ike"]
+
+
+def test_no_orphan_is_removed_while_not_every_credential_can_be_read(station: TokenStation, token: Token) -> None:
+    assert station.run("enroll").code == 0
+    (station.store.directory / LEDGER).unlink()
+    (station.current.path / "credential.json").write_text("{")
+    done = station.run("token", "list", "--remove-orphans", "--yes")
+    assert done.code == 1
+    assert "nothing is removed" in done.problem
+    assert token.tool("--list-objects", "--type", "privkey").count("enrolld:ike:") == 1
