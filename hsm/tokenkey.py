@@ -29,7 +29,18 @@ _T = TypeVar("_T")
 class TokenKey:
     """A private key on a token: its name, its public half, and how to use it."""
 
-    __slots__ = ("_bits", "_sessions", "_uri", "agrees", "algorithm", "ciphers", "legacy", "public_key", "schemes")
+    __slots__ = (
+        "_bits",
+        "_curve",
+        "_sessions",
+        "_uri",
+        "agrees",
+        "algorithm",
+        "ciphers",
+        "legacy",
+        "public_key",
+        "schemes",
+    )
 
     public_key: bytes
     algorithm: KeyAlgorithm | None
@@ -42,6 +53,7 @@ class TokenKey:
         """Keep where the key is; ``kind`` is what it can do on this token."""
         self._sessions = sessions
         self._uri = where
+        self._curve = public.curve.name if isinstance(public, ec.EllipticCurvePublicKey) else None
         self._bits = public.key_size if isinstance(public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) else 0
         self.algorithm, self.schemes, self.ciphers = kind.algorithm, kind.schemes, kind.ciphers
         self.agrees, self.legacy = kind.agrees, kind.legacy
@@ -107,7 +119,8 @@ class TokenKey:
             peer = serialization.load_der_public_key(peer_public_key)
         except ValueError:
             peer = None
-        if not isinstance(peer, ec.EllipticCurvePublicKey) or peer.key_size != self._bits:
+        if not isinstance(peer, ec.EllipticCurvePublicKey) or peer.curve.name != self._curve:
+            # Not every token looks whether a point is on its curve: secrets with points that are not tell of the key.
             raise PeerDataUnusable(
                 f"the other side's public key is none that agrees with the key {self.reference}",
                 remedy="ask the sender for a key on the same curve",

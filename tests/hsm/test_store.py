@@ -133,6 +133,18 @@ def test_keys_on_curves_agree_on_a_secret(store: TokenKeyStore, algorithm: str) 
         key.agree(made(store, "ed25519").public_key)
 
 
+@pytest.mark.parametrize("curve", [ec.SECP256K1(), ec.BrainpoolP256R1()], ids=lambda one: one.name)
+def test_a_point_on_another_curve_of_the_same_size_never_reaches_the_token(
+    token: Token, store: TokenKeyStore, curve: ec.EllipticCurve
+) -> None:
+    """A token that does not look would give its key away, a few bits each time."""
+    key = made(store)
+    theirs = ec.generate_private_key(curve).public_key()
+    token.order("C_OpenSession return:0x5")
+    with pytest.raises(PeerDataUnusable, match="none that agrees"):
+        key.agree(theirs.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
 def test_a_key_made_elsewhere_is_found_by_its_label_and_never_destroyed(token: Token, store: TokenKeyStore) -> None:
     token.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "factory key", "--id", "4711")
     key = store.find("pkcs11:token=enb;object=factory%20key")
