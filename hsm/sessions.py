@@ -7,15 +7,24 @@ but never after the token refused it (:mod:`hsm.pinmemory`).
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pkcs11 import Attribute, ObjectClass
 from pkcs11 import exceptions as ckr
 
 from hsm import ckr as meanings
-from hsm.errors import KeyNotFound, KeyUnusable, PinRefused, TokenAbsent
+from hsm.errors import (
+    KeyNotFound,
+    KeyStoreError,
+    KeyStoreUnwritable,
+    KeyUnusable,
+    PinRefused,
+    TokenAbsent,
+    TokenFailed,
+)
 from hsm.module import TokenAddress, TokenFacts, facts_of, reinitialised, tokens_at_once, tokens_of
 
 if TYPE_CHECKING:
@@ -104,28 +113,55 @@ class Sessions:
     def _logged_in(self, token: Any, *, write: bool) -> Any:
         if self._pin is None:
             return token.open(rw=write)
-        facts = facts_of(token)
-        if not self._pin_is_good:
-            self._demand_a_try(facts)
         try:
             pin = self._pin.decode()
         except UnicodeDecodeError:
             raise PinRefused(
                 f"the PIN of the token {self.name} is not UTF-8", remedy="save the file with the PIN as plain text"
             ) from None
+        if self._pin_is_good:
+            return self._with_pin(token, pin, None, write=write)
+        with self._trying() as room:
+            self._demand_a_try(facts_of(token))
+            session = self._with_pin(token, pin, room, write=write)
+            self._pin_is_good = True
+            with suppress(OSError):  # it is another PIN that stays in memory then
+                self._memory.accepted()
+            return session
+
+    def _with_pin(self, token: Any, pin: str, room: Path | None, *, write: bool) -> Any:
         try:
-            session = token.open(rw=write, user_pin=pin)
+            return token.open(rw=write, user_pin=pin)
         except ckr.UserAlreadyLoggedIn:
-            session = token.open(rw=write)
+            return token.open(rw=write)
         except (ckr.PinIncorrect, ckr.PinInvalid, ckr.PinLenRange):
+            facts = facts_of(token)
             _close_all(self._address.module)
             self._pin_is_good = False
-            self._remember_refusal(facts)
+            self._remember_refusal(facts, room)
             raise
-        if not self._pin_is_good:
-            self._pin_is_good = True
-            self._memory.accepted()
-        return session
+
+    @contextmanager
+    def _trying(self) -> Iterator[Path | None]:
+        """Have the PIN tried by us alone, and only while a refusal could be written down, or a person is there."""
+        with ExitStack() as stack:
+            room = None
+            try:
+                room = stack.enter_context(self._memory.trying())
+            except OSError as error:
+                if not self._memory.insist and self._memory.has_place:
+                    raise self._no_try(error) from error
+            yield room
+
+    def _no_try(self, error: OSError) -> KeyStoreError:
+        if error.errno == errno.EBUSY:
+            return TokenFailed(f"the token {self.name} is busy: {error.strerror}", remedy="try again in a minute")
+        folder = self._memory.path.parent
+        return KeyStoreUnwritable(
+            f"the PIN of the token {self.name} is not tried, because a refusal could not be written down: "
+            f"{error.strerror}",
+            remedy=f"make room for a small file in {folder}, or make it writable; then try again",
+        )
 
     def _demand_a_try(self, facts: TokenFacts) -> None:
         assert self._pin is not None  # noqa: S101 - asked by the caller
@@ -141,10 +177,11 @@ class Sessions:
                 remedy=f"make sure that the PIN is right, then run 'enrollctl token probe {self.name}'",
             )
 
-    def _remember_refusal(self, facts: TokenFacts) -> None:
+    def _remember_refusal(self, facts: TokenFacts, room: Path | None) -> None:
         assert self._pin is not None  # noqa: S101 - it was just refused
         try:
-            self._memory.refused(self._pin, facts.serial)
+            with nullcontext(room) if room else self._memory.trying() as place:
+                self._memory.refused(self._pin, facts.serial, place)
         except OSError as error:
             raise PinRefused(
                 f"the token {self.name} refuses the PIN, and that cannot be written down: {error.strerror}",

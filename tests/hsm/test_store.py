@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pkcs11
@@ -26,10 +28,12 @@ from hsm.errors import (
     UnsupportedAlgorithm,
 )
 from hsm.keystore import Key, KeyStore
-from hsm.module import tokens_behind
+from hsm.module import TokenAddress, tokens_behind
+from hsm.pinmemory import PinMemory
 from hsm.pkcs11 import TokenKeyStore
 from hsm.tokenkey import TokenKey
 from tests.hsm.tokens import PIN, Token
+from tests.station import until
 
 MADE = ["ec-p256", "ec-p384", "ec-p521", "ed25519", "ed448", "rsa-2048"]
 MD5 = hashes.MD5()  # noqa: S303 - old peers want it
@@ -263,6 +267,46 @@ def test_another_pin_is_tried_at_once_and_a_good_one_ends_the_matter(token: Toke
     token.store(tmp_path).log_in()
     assert not (tmp_path / "hsm.json").exists()
     assert token.logins == ["0xa0", "0x0"]
+
+
+def test_a_pin_is_not_tried_where_its_refusal_could_not_be_written_down(token: Token) -> None:
+    nowhere = Path("/proc/self/net")  # there, and nobody makes a file in it
+    for pin in (b"0000", PIN):
+        with pytest.raises(KeyStoreUnwritable, match="could not be written down") as told:
+            token.store(nowhere, pin=pin).log_in()
+        assert "/proc/self/net" in told.value.remedy
+    assert token.logins == []
+
+
+def test_a_person_may_have_it_tried_all_the_same(token: Token) -> None:
+    address = TokenAddress(name="hsm", module=token.module, label="enb")
+    TokenKeyStore(address, PIN, PinMemory(Path("/proc/self/net/hsm.json"), insist=True)).log_in()
+    assert token.logins == ["0x0"]
+
+
+def test_of_processes_that_try_a_wrong_pin_at_once_one_does(token: Token, tmp_path: Path) -> None:
+    trying = (
+        "import sys; from pathlib import Path; from tests.hsm.tokens import *\n"
+        "address = TokenAddress(name='hsm', module=Path(sys.argv[1]), label='enb')\n"
+        "TokenKeyStore(address, b'0000', PinMemory(Path(sys.argv[2]) / 'hsm.json')).log_in()\n"
+    )
+    with PinMemory(tmp_path / "hsm.json").trying():
+        workers = [
+            subprocess.Popen([sys.executable, "-c", trying, token.module, tmp_path], stderr=subprocess.PIPE, text=True)
+            for _ in range(4)
+        ]
+        until(lambda: all(_waits(one.pid) for one in workers))
+    said = [one.communicate(timeout=60)[1] for one in workers]
+    assert all("PinRefused" in one for one in said), said
+    assert token.logins == ["0xa0"]
+    assert sorted(one.name for one in tmp_path.glob("*hsm*")) == ["hsm.json", "hsm.lock", "softhsm"]
+
+
+def _waits(pid: int) -> bool:
+    """Tell whether a process has the lock open that somebody else holds."""
+    return any(
+        str(one.readlink()).endswith("/hsm.lock") for one in Path(f"/proc/{pid}/fd").iterdir() if one.is_symlink()
+    )
 
 
 def test_of_a_refused_pin_one_octet_is_kept(token: Token, tmp_path: Path) -> None:
