@@ -258,14 +258,22 @@ def _fsync_directory(path: Path) -> None:
         os.fsync(descriptor)
 
 
-def _delete(path: Path) -> None:
-    """Remove a file, a link (not what it points to) or a directory with all that is in it."""
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
-        os.unlink(path)
+def _delete(path: Path | str, inside: int | None = None) -> None:
+    """Remove a file, a link (not what it points to) or a directory with all that is in it.
+
+    Each directory is gone through by its descriptor (``inside``: that of the one that holds ``path``): where others may
+    write, a link that one of them puts in its place meanwhile leads nowhere.
+    """
+    if not stat.S_ISDIR(os.stat(path, dir_fd=inside, follow_symlinks=False).st_mode):
+        os.unlink(path, dir_fd=inside)
         return
-    for name in os.listdir(path):
-        _delete(path / name)
-    os.rmdir(path)
+    descriptor = os.open(path, _DIRECTORY | os.O_NOFOLLOW, dir_fd=inside)
+    try:
+        for name in os.listdir(descriptor):
+            _delete(name, descriptor)
+    finally:
+        os.close(descriptor)
+    os.rmdir(path, dir_fd=inside)
 
 
 def _discard(path: Path) -> None:

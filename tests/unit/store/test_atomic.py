@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import resource
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -269,3 +270,35 @@ def test_temporary_names_cannot_be_guessed(tmp_path: Path) -> None:
     names = {atomic.temporary_name(tmp_path / "file").name for _ in range(100)}
     assert len(names) == 100
     assert all(atomic.is_temporary(name) for name in names)
+
+
+@pytest.mark.parametrize("swapped", ["", "inner"])
+def test_a_directory_that_becomes_a_link_while_it_is_removed_leads_nowhere(tmp_path: Path, swapped: str) -> None:
+    precious, tree = tmp_path / "precious", tmp_path / "tree"
+    precious.mkdir()
+    (precious / "key").write_bytes(b"key")
+    (tree / "inner").mkdir(parents=True)
+    (tree / "inner/file").write_bytes(b"")
+    swap = [True]
+
+    def attack(event: str, arguments: tuple[object, ...]) -> None:
+        """Swap it in the last moment: when the names in it are about to be read."""
+        if event != "os.listdir" or not swap:
+            return
+        (doomed,) = tmp_path.glob(".tree.*")
+        path = (
+            str(arguments[0]) if isinstance(arguments[0], str | Path) else os.readlink(f"/proc/self/fd/{arguments[0]}")
+        )
+        if Path(path) == doomed / swapped:
+            swap.clear()
+            (doomed / swapped).rename(tmp_path / "aside")
+            (doomed / swapped).symlink_to(precious)
+
+    sys.addaudithook(attack)
+    try:
+        with pytest.raises(StateError, match="tree"):
+            atomic.remove_tree(tree)
+        assert not swap
+    finally:
+        swap.clear()
+    assert (precious / "key").read_bytes() == b"key"
