@@ -7,16 +7,19 @@ remembered by it.
 
 from __future__ import annotations
 
+import os
 import select
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 QUIET: Final = 0.3
 """Seconds after the last event of a plug until the token is worth asking: well below the second that we promise."""
 
+_FAILURES: Final = 3
 _ARRIVING: Final = frozenset({"add", "bind", "change"})
 _SUBSYSTEMS: Final = ("usb", "tpmrm")
 _INTERFACE_CCID: Final = "0b"
@@ -56,10 +59,12 @@ class Devices:
 class Monitor:
     """Events of udev, for a loop that waits for ``fileno()`` and then calls :meth:`read`."""
 
-    def __init__(self, sources: Sequence[Any], devices: Devices) -> None:
-        """Take over started monitors of pyudev; see :func:`monitor`."""
+    def __init__(self, sources: Sequence[Any], present: Callable[[], Iterable[Any]]) -> None:
+        """Take over started monitors of pyudev; ``present`` gives the devices that are there. See :func:`monitor`."""
         self._sources = sources
-        self._devices = devices
+        self._present = present
+        self._devices = Devices()
+        self._look_around()
         self._any = select.epoll()
         for one in sources:
             self._any.register(one.fileno(), select.EPOLLIN)
@@ -71,15 +76,42 @@ class Monitor:
     def read(self) -> tuple[Change, ...]:
         """Return what changed since the last time; never waits. A device that vanished meanwhile is no error."""
         events: dict[tuple[int, str, str], Any] = {}
-        for source in self._sources:
-            while (device := source.poll(timeout=0)) is not None:
-                # Several sources may tell the same event.
-                events[int(device.sequence_number), str(device.action), str(device.device_path)] = device
+        missed = [self._drain(source, events) for source in self._sources]
+        if any(missed):
+            return self._look_around()
         changes = (
             self._devices.event(action, path, dict(device.properties), tagged=TAG in device.tags)
             for (_, action, path), device in sorted(events.items(), key=lambda one: one[0][0])
         )
         return tuple(one for one in changes if one is not None)
+
+    def _drain(self, source: Any, events: dict[tuple[int, str, str], Any]) -> bool:
+        """Take all that a source has to tell; return whether more came at once than the kernel keeps (ENOBUFS)."""
+        failed = 0
+        while failed < _FAILURES:
+            try:
+                device = source.poll(timeout=0)
+            except OSError:
+                failed += 1
+                with socket.socket(fileno=os.dup(source.fileno())) as heard:
+                    heard.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # or it is told again and again
+                continue
+            if device is None:
+                return failed > 0
+            # Several sources may tell the same event.
+            events[int(device.sequence_number), str(device.action), str(device.device_path)] = device
+        self._any.unregister(source.fileno())  # it tells nothing any more: attempts by the clock have to do
+        return True
+
+    def _look_around(self) -> tuple[Change, ...]:
+        """Compare what is there with what was known, where nobody could tell every event; return what changed."""
+        before, self._devices = self._devices, Devices()
+        for device in self._present():
+            self._devices.event("add", str(device.device_path), dict(device.properties), tagged=TAG in device.tags)
+        old, new = before.known, self._devices.known
+        went = (Change(arrived=False, path=path, what=old[path]) for path in old if path not in new)
+        came = (Change(arrived=True, path=path, what=new[path]) for path in new if path not in old)
+        return (*went, *came)
 
 
 def monitor() -> Monitor | None:
@@ -96,13 +128,10 @@ def monitor() -> Monitor | None:
         for subsystem in _SUBSYSTEMS:
             by_kind.filter_by(subsystem)
         by_tag.filter_by_tag(TAG)
-        devices = Devices()
         for one in (by_kind, by_tag):
             one.start()
-        for wanted in (*({"subsystem": one} for one in _SUBSYSTEMS), {"tag": TAG}):
-            for device in context.list_devices(**wanted):
-                devices.event("add", str(device.device_path), dict(device.properties), tagged=TAG in device.tags)
-        return Monitor((by_kind, by_tag), devices)
+        wanted = (*({"subsystem": one} for one in _SUBSYSTEMS), {"tag": TAG})
+        return Monitor((by_kind, by_tag), lambda: (one for each in wanted for one in context.list_devices(**each)))
     except (ImportError, OSError, ValueError):
         return None
 
