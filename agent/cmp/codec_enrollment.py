@@ -1,0 +1,272 @@
+"""Bodies of an enrollment to octets and back (RFC 9483 4.1 and 4.4): requests, answers, proofs, confirming, waiting.
+
+What it offers is its table; :mod:`agent.cmp.codec` says what readers and writers do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from agent.cmp import asn1, der, schema
+from agent.cmp.bodies import (
+    CertConfirm,
+    CertRepMessage,
+    CertReqMessages,
+    CertResponse,
+    CertStatus,
+    Challenge,
+    Pkcs10,
+    PkiConf,
+    Poll,
+    PollRequest,
+    PollResponse,
+    PopDecChallenges,
+    PopDecResponses,
+)
+from agent.cmp.codec_pieces import (
+    Codec,
+    certificates_in,
+    defect,
+    integer,
+    octets_of,
+    read_status,
+    sequence_of,
+    write_status,
+    write_texts,
+)
+from agent.cmp.crmf import decode_message, encode_message
+from agent.cmp.messages import BodyType
+
+# --- ir, cr, kur, p10cr ---------------------------------------------------------------------------------------------
+
+
+def _read_requests(kind: BodyType, octets: bytes) -> CertReqMessages:
+    return CertReqMessages(kind, tuple(map(decode_message, asn1.items(octets))))
+
+
+def _write_requests(body: CertReqMessages) -> bytes:
+    return sequence_of(map(encode_message, body.requests))
+
+
+def _read_pkcs10(_: BodyType, octets: bytes) -> Pkcs10:
+    der.unwrap(octets)
+    return Pkcs10(octets)
+
+
+def _write_pkcs10(body: Pkcs10) -> bytes:
+    return body.request
+
+
+# --- ip, cp, kup ----------------------------------------------------------------------------------------------------
+
+
+def _read_responses(kind: BodyType, octets: bytes) -> CertRepMessage:
+    value = asn1.decode(octets, schema.CertRepMessage())
+    return CertRepMessage(
+        kind,
+        tuple(map(_read_response, asn1.items(asn1.required(value["response"])))),
+        certificates_in(asn1.whole(value["caPubs"])),
+    )
+
+
+def _read_response(octets: bytes) -> CertResponse:
+    value = asn1.decode(octets, schema.CertResponse())
+    certificate = encrypted = private_key = None
+    pair = value["certifiedKeyPair"]
+    if pair.isValue:
+        choice = pair["certOrEncCert"]
+        if choice.getName() == "certificate":
+            certificate = asn1.required(choice["certificate"])
+        else:
+            encrypted = _read_encrypted(choice["encryptedCert"])
+        private_key = _read_encrypted(pair["privateKey"])
+    return CertResponse(
+        cert_req_id=asn1.number(value["certReqId"]),
+        status=read_status(value["status"]),
+        certificate=certificate,
+        encrypted_certificate=encrypted,
+        private_key=private_key,
+        rsp_info=octets_of(value["rspInfo"]),
+    )
+
+
+def _write_responses(body: CertRepMessage) -> bytes:
+    value = schema.CertRepMessage()
+    if body.ca_pubs:
+        value["caPubs"] = b"".join(body.ca_pubs)
+    value["response"] = b"".join(map(_write_response, body.responses))
+    return asn1.encode(value)
+
+
+def _write_response(response: CertResponse) -> bytes:
+    value = schema.CertResponse()
+    value["certReqId"] = response.cert_req_id
+    write_status(value["status"], response.status)
+    if response.certificate is not None:
+        value["certifiedKeyPair"]["certOrEncCert"]["certificate"] = der.unwrap(response.certificate)
+    elif response.encrypted_certificate is not None:
+        _write_encrypted(value["certifiedKeyPair"]["certOrEncCert"]["encryptedCert"], response.encrypted_certificate)
+    elif response.private_key is not None:
+        raise defect("a private key cannot be sent without its certificate")
+    if response.private_key is not None:
+        _write_encrypted(value["certifiedKeyPair"]["privateKey"], response.private_key)
+    if response.rsp_info is not None:
+        value["rspInfo"] = response.rsp_info
+    return asn1.encode(value)
+
+
+_ENCRYPTED_KEY: Final = {"encryptedValue": der.SEQUENCE, "envelopedData": 0xA0}
+"""Arms of EncryptedKey and their tags."""
+
+
+def _read_encrypted(value: Any) -> bytes | None:
+    return der.wrap(_ENCRYPTED_KEY[value.getName()], bytes(value.getComponent())) if value.isValue else None
+
+
+def _write_encrypted(target: Any, octets: bytes) -> None:
+    arm = "encryptedValue" if octets[0] == der.SEQUENCE else "envelopedData"
+    target[arm] = der.unwrap(octets, _ENCRYPTED_KEY[arm])
+
+
+# --- popdecc, popdecr -----------------------------------------------------------------------------------------------
+
+
+def _read_challenges(_: BodyType, octets: bytes) -> PopDecChallenges:
+    values = (asn1.decode(one, schema.Challenge()) for one in asn1.items(octets))
+    return PopDecChallenges(
+        tuple(
+            Challenge(
+                owf=asn1.whole(one["owf"]),
+                witness=bytes(one["witness"]),
+                challenge=bytes(one["challenge"]),
+                encrypted_rand=asn1.whole(one["encryptedRand"]),
+            )
+            for one in values
+        )
+    )
+
+
+def _write_challenges(body: PopDecChallenges) -> bytes:
+    return sequence_of(map(_write_challenge, body.challenges))
+
+
+def _write_challenge(challenge: Challenge) -> bytes:
+    value = schema.Challenge()
+    if challenge.owf is not None:
+        value["owf"] = der.unwrap(challenge.owf)
+    value["witness"] = challenge.witness
+    value["challenge"] = challenge.challenge
+    if challenge.encrypted_rand is not None:
+        value["encryptedRand"] = der.unwrap(challenge.encrypted_rand)
+    return asn1.encode(value)
+
+
+def _read_found_numbers(_: BodyType, octets: bytes) -> PopDecResponses:
+    return PopDecResponses(tuple(der.integer(der.unwrap(one, der.INTEGER)) for one in asn1.items(octets)))
+
+
+def _write_found_numbers(body: PopDecResponses) -> bytes:
+    return sequence_of(map(integer, body.numbers))
+
+
+# --- certConf, pkiconf, pollReq, pollRep ----------------------------------------------------------------------------
+
+
+def _read_confirmation(_: BodyType, octets: bytes) -> CertConfirm:
+    values = (asn1.decode(one, schema.CertStatus()) for one in asn1.items(octets))
+    return CertConfirm(
+        tuple(
+            CertStatus(
+                cert_hash=bytes(one["certHash"]),
+                cert_req_id=asn1.number(one["certReqId"]),
+                status=read_status(one["statusInfo"]) if one["statusInfo"].isValue else None,
+                hash_alg=asn1.whole(one["hashAlg"]),
+            )
+            for one in values
+        )
+    )
+
+
+def _write_confirmation(body: CertConfirm) -> bytes:
+    return sequence_of(map(_write_cert_status, body.statuses))
+
+
+def _write_cert_status(status: CertStatus) -> bytes:
+    value = schema.CertStatus()
+    value["certHash"] = status.cert_hash
+    value["certReqId"] = status.cert_req_id
+    if status.status is not None:
+        write_status(value["statusInfo"], status.status)
+    if status.hash_alg is not None:
+        value["hashAlg"] = der.unwrap(status.hash_alg)
+    return asn1.encode(value)
+
+
+def _read_pkiconf(_: BodyType, octets: bytes) -> PkiConf:
+    if octets != _NULL:
+        raise der.malformed("its pkiconf is not NULL")
+    return PkiConf()
+
+
+def _write_pkiconf(_: PkiConf) -> bytes:
+    return _NULL
+
+
+_NULL: Final = b"\x05\x00"
+
+
+def _read_poll_request(_: BodyType, octets: bytes) -> PollRequest:
+    values = (asn1.decode(one, schema.PollReq()) for one in asn1.items(octets))
+    return PollRequest(tuple(asn1.number(one["certReqId"]) for one in values))
+
+
+def _write_poll_request(body: PollRequest) -> bytes:
+    return sequence_of(der.wrap(der.SEQUENCE, integer(number)) for number in body.cert_req_ids)
+
+
+def _read_poll_response(_: BodyType, octets: bytes) -> PollResponse:
+    values = (asn1.decode(one, schema.PollRep()) for one in asn1.items(octets))
+    return PollResponse(
+        tuple(
+            Poll(
+                cert_req_id=asn1.number(one["certReqId"]),
+                check_after=asn1.number(one["checkAfter"]),
+                reason=asn1.texts(asn1.whole(one["reason"])),
+            )
+            for one in values
+        )
+    )
+
+
+def _write_poll_response(body: PollResponse) -> bytes:
+    return sequence_of(
+        der.wrap(
+            der.SEQUENCE,
+            integer(one.cert_req_id),
+            integer(one.check_after),
+            der.wrap(der.SEQUENCE, write_texts(one.reason)) if one.reason else b"",
+        )
+        for one in body.polls
+    )
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+_REQUESTS: Final = Codec(CertReqMessages, _read_requests, _write_requests)
+_RESPONSES: Final = Codec(CertRepMessage, _read_responses, _write_responses)
+
+CODECS: Final[dict[BodyType, Codec]] = {
+    BodyType.IR: _REQUESTS,
+    BodyType.IP: _RESPONSES,
+    BodyType.CR: _REQUESTS,
+    BodyType.CP: _RESPONSES,
+    BodyType.P10CR: Codec(Pkcs10, _read_pkcs10, _write_pkcs10),
+    BodyType.POPDECC: Codec(PopDecChallenges, _read_challenges, _write_challenges),
+    BodyType.POPDECR: Codec(PopDecResponses, _read_found_numbers, _write_found_numbers),
+    BodyType.KUR: _REQUESTS,
+    BodyType.KUP: _RESPONSES,
+    BodyType.PKICONF: Codec(PkiConf, _read_pkiconf, _write_pkiconf),
+    BodyType.CERTCONF: Codec(CertConfirm, _read_confirmation, _write_confirmation),
+    BodyType.POLLREQ: Codec(PollRequest, _read_poll_request, _write_poll_request),
+    BodyType.POLLREP: Codec(PollResponse, _read_poll_response, _write_poll_response),
+}
