@@ -84,7 +84,8 @@ def private_udevd(folder: Path) -> Iterator[Udevd]:
     with log.open("w") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     enter = ("nsenter", f"--target={process.pid}", "--mount", "--net", *(("--user",) if root else ()))
-    ready = [*enter, "test", "-S", "/run/udev/control"]
+    # Both: before the namespaces are made this looks at the machine, which may have a udevd of its own.
+    ready = [*enter, "test", "-S", "/run/udev/control", "-a", "-d", "/run/nothing"]
 
     def listens() -> bool:
         assert process.poll() is None, log.read_text()

@@ -18,7 +18,7 @@ from agent.labca import LabCa, LabCaSettings, running
 from tests.station import ENROLLCTL, ENVIRONMENT, REFERENCE, SECRET
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
-SHORT = timedelta(seconds=4)
+SHORT = timedelta(seconds=10)
 FOR_ENROLLD = " -o enrolld "
 """There is no such user where the tests run."""
 

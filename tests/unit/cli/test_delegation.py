@@ -18,10 +18,10 @@ import pytest
 from agent.cli import delegation
 from agent.config import load
 from agent.contract import Action, Outcome, Verdict
-from agent.control_client import LONGEST_ANSWER, SOCKET, Client, connect, listens
+from agent.control_client import INTERFACE, LONGEST_ANSWER, SOCKET, Client, connect, listens
 from agent.errors import ControlError, NotPermitted
 from agent.labca import LabCa
-from tests.station import Station, until
+from tests.station import Station, asked, until
 
 DAEMON = (sys.executable, "-m", "agent.supervisor.main", "--config")
 
@@ -56,7 +56,13 @@ def daemon(station: Station) -> Iterator[Daemon]:
 
 
 def enrolled(station: Station) -> Callable[[], bool]:
-    return lambda: station.store.current is not None and not station.store.transaction.path.exists()
+    """Whether the daemon has got it a certificate, and its worker has ended, too: another job would have to wait."""
+    return lambda: station.store.current is not None and not at_work(station)
+
+
+def at_work(station: Station) -> bool:
+    (told,) = asked(station.directory / "run" / SOCKET, f"{INTERFACE}.Describe", name="ike")
+    return bool(told["parameters"]["identity"]["running"])
 
 
 def pending(station: Station) -> bool:
@@ -165,9 +171,9 @@ def test_a_secret_that_is_typed_in_is_asked_for_here(station: Station) -> None:
     with daemon(station) as enrolld:
         until(lambda: enrolld.times("has to be typed in") > 0, seconds=60)
         before = enrolld.times("has to be typed in")
-        asked = station.run("enroll")
-        assert asked.code == 4
-        assert "typed in" in asked.problem
+        here = station.run("enroll")
+        assert here.code == 4
+        assert "typed in" in here.problem
         assert enrolld.times("has to be typed in") == before
 
 

@@ -11,10 +11,11 @@ import struct
 import subprocess
 import termios
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.station import ENROLLCTL, ENVIRONMENT, SECRET, Station
+from tests.station import ENROLLCTL, ENVIRONMENT, SECRET, Station, until
 
 COLOURFUL = ENVIRONMENT | {"TERM": "xterm-256color"}
 PLAIN = {
@@ -45,15 +46,21 @@ def on_terminal(
                 shown += octets
                 reply = None if answered else answer(shown)
                 if reply is not None:
+                    # A signal that comes just before a read is seen after it only.
+                    until(lambda: waits(process.pid))
                     os.write(ours, reply)
                     answered = True
         finally:
             os.close(ours)
-        return process.wait(timeout=30), shown.decode().replace("\r\n", "\n")
+        return process.wait(timeout=60), shown.decode().replace("\r\n", "\n")
+
+
+def waits(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def read(descriptor: int) -> bytes:
-    ready, _, _ = select.select([descriptor], [], [], 30)
+    ready, _, _ = select.select([descriptor], [], [], 60)
     assert ready, "nothing more is shown, but the command does not end"
     try:
         return os.read(descriptor, 65_536)

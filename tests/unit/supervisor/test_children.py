@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -31,12 +30,30 @@ JOB = Job(
 )
 ISSUED = json.dumps({"outcome": {"verdict": "issued", "text": "installed"}})
 PROGRESS = json.dumps({"progress": {"event": "sent", "text": "sending ir"}})
+DEADLINE = 60.0
 
 
 def worker(script: str) -> tuple[str, ...]:
     """Return the command of a worker that does what ``script`` says."""
     start = "import json, os, signal, subprocess, sys, time\nsay = lambda text: os.write(1, text.encode() + b'\\n')\n"
     return (sys.executable, "-I", "-S", "-c", start + script)
+
+
+class Clock:
+    """The clock of whoever waits for the worker; a worker that has spoken may have its deadline pass at once."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.passed
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(children, "time", made)
+    return made
 
 
 def run(
@@ -195,19 +212,32 @@ def test_much_rubbish_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("obedient", [True, False])
-def test_a_worker_that_hangs_is_ended_after_its_deadline(*, obedient: bool) -> None:
+def test_a_worker_that_hangs_is_ended_after_its_deadline(clock: Clock, *, obedient: bool) -> None:
+    heard: list[Progress] = []
+
+    def hear(progress: Progress) -> None:
+        heard.append(progress)
+        clock.passed = DEADLINE
+
     stubborn = "pass" if obedient else "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-    outcome, heard = run(f"{stubborn}; say({PROGRESS!r}); time.sleep(60)", deadline=0.5)
+    command = worker(f"{stubborn}; say({PROGRESS!r}); time.sleep(60)")
+    outcome = children.run_worker(JOB, Secrets(), hear, deadline=DEADLINE, command=command)
     assert outcome.verdict is Verdict.TIMED_OUT
     assert outcome.text.endswith("and was ended")
     assert outcome.remedy.startswith("Try again, nothing on disk was lost")
     assert len(heard) == 1
 
 
-def test_what_it_says_when_its_deadline_has_passed_counts() -> None:
+def test_what_it_says_when_its_deadline_has_passed_counts(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hear(_: Progress) -> None:
+        clock.passed = DEADLINE
+
+    monkeypatch.setattr(children, "_GRACE", DEADLINE)
     waiting = json.dumps({"outcome": {"verdict": "waiting", "text": "open"}})
-    script = f"signal.signal(signal.SIGTERM, lambda *_: (say({waiting!r}), os._exit(3))); time.sleep(60)"
-    assert run(script, deadline=0.5)[0].verdict is Verdict.WAITING
+    says = f"signal.signal(signal.SIGTERM, lambda *_: (say({waiting!r}), os._exit(3)))"
+    command = worker(f"{says}; say({PROGRESS!r}); time.sleep({2 * DEADLINE})")
+    outcome = children.run_worker(JOB, Secrets(), hear, deadline=DEADLINE, command=command)
+    assert outcome.verdict is Verdict.WAITING
 
 
 def test_a_child_of_the_worker_that_holds_its_output_open_does_not_hold_us() -> None:
@@ -263,10 +293,12 @@ def test_a_second_interruption_kills_it() -> None:
 
 
 def test_a_worker_that_dies_of_our_first_request_was_interrupted_too() -> None:
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    outcome, _ = run("time.sleep(60)")
-    timer.join()
+    def hear(progress: Progress) -> None:
+        if progress.event == "sent":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    script = worker(f"say({PROGRESS!r}); time.sleep(60)")
+    outcome = children.run_worker(JOB, Secrets(), hear, deadline=20, command=script)
     assert outcome.text == "interrupted"
 
 
