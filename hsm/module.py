@@ -60,21 +60,31 @@ def facts_of(token: Any) -> TokenFacts:
 
 def tokens_behind(module: Path) -> tuple[TokenFacts, ...]:
     """Return every token that a module shows. Raise a :class:`hsm.errors.TokenError`."""
+    trouble: list[ckr.PKCS11Error] = []
     try:
-        return tuple(facts_of(one) for one in tokens_of(pkcs11.lib(str(module))))
+        found = tokens_of(pkcs11.lib(str(module)), trouble)
+        if trouble and not found:
+            raise trouble[0]
+        return tuple(facts_of(one) for one in found)
     except ckr.PKCS11Error as error:
         bad = meanings.unloadable(str(module), error)
         raise bad or meanings.translated(error, token=str(module), doing="asked for its tokens") from error
 
 
-def tokens_of(library: Any) -> list[Any]:
-    """Return the tokens behind a loaded module. Raise :class:`pkcs11.exceptions.PKCS11Error`."""
+def tokens_of(library: Any, trouble: list[ckr.PKCS11Error] | None = None) -> list[Any]:
+    """Return the tokens behind a loaded module. Raise :class:`pkcs11.exceptions.PKCS11Error`.
+
+    One that fails does not take the others along: why it does is added to ``trouble``, for whoever misses his own.
+    """
     found = []
     for slot in library.get_slots(token_present=True):
         try:
             found.append(slot.get_token())
         except (ckr.TokenNotPresent, ckr.TokenNotRecognised):  # pulled out this moment, or an empty reader
             continue
+        except ckr.PKCS11Error as error:
+            if trouble is not None:
+                trouble.append(error)
     return found
 
 

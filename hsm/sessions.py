@@ -192,10 +192,11 @@ class Sessions:
     def token(self, serial: str | None, doing: str) -> Any:
         """Return the token, looked up anew. Raise a :class:`hsm.errors.TokenError`."""
         module = str(self._address.module)
+        trouble: list[ckr.PKCS11Error] = []
         try:
             tokens = tokens_at_once(module)
             if not any(self._is_meant(one, serial) for one in tokens):
-                tokens = tokens_of(reinitialised(module))  # what was plugged in since is seen only then
+                tokens = tokens_of(reinitialised(module), trouble)  # what was plugged in since is seen only then
         except ckr.PKCS11Error as error:
             bad = meanings.unloadable(module, error)
             if bad is not None:
@@ -204,6 +205,8 @@ class Sessions:
         meant = [one for one in tokens if self._is_meant(one, serial)]
         if len(meant) == 1:
             return meant[0]
+        if trouble and not meant:
+            raise self._gone(doing, because=meanings.code_of(trouble[0]))
         raise self._not_there([facts_of(one) for one in tokens], serial, many=bool(meant))
 
     def _is_meant(self, token: Any, serial: str | None) -> bool:

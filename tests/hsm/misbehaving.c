@@ -3,9 +3,9 @@
  * $MISBEHAVING_ORDERS names a file with a line for each function that shall misbehave, read anew at every call:
  *
  *     C_Sign segv | abort | hang | leak | print | return:0xNN | once:0xNN
- *     C_GetTokenInfo flags:0xNN
+ *     C_GetTokenInfo flags:0xNN | blank:0xNN
  *
- * "leak" takes all the memory it may have; "once" removes its line when it is obeyed; "flags" are set beside the real ones. "load" stands for the loading itself. $MISBEHAVING_COUNT names a file
+ * "leak" takes all the memory it may have; "once" removes its line when it is obeyed; "flags" are set beside the real ones; "blank" is what a token that is not initialised answers. "load" stands for the loading itself. $MISBEHAVING_COUNT names a file
  * that gets a line for every C_Login: the code that was returned.
  */
 #define _GNU_SOURCE
@@ -22,6 +22,7 @@ static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST ours;
 
 static unsigned long further_flags;
+static CK_RV of_blank;
 
 static CK_RV obey(const char *function)
 {
@@ -57,6 +58,8 @@ static CK_RV obey(const char *function)
             result = strtoul(order + 7, NULL, 0);
         if (!strncmp(order, "flags:", 6))
             further_flags = strtoul(order + 6, NULL, 0);
+        if (!strncmp(order, "blank:", 6))
+            of_blank = strtoul(order + 6, NULL, 0);
         if (!strncmp(order, "once:", 5)) {
             result = strtoul(order + 5, NULL, 0);
             if (ftruncate(fileno(file), 0))
@@ -104,9 +107,12 @@ static CK_RV our_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
     CK_RV result;
     further_flags = 0;
+    of_blank = CKR_OK;
     result = obey("C_GetTokenInfo");
     if (!result)
         result = real->C_GetTokenInfo(slot, info);
+    if (!result && of_blank && !(info->flags & CKF_TOKEN_INITIALIZED))
+        result = of_blank;
     if (!result)
         info->flags |= further_flags;
     return result;

@@ -209,6 +209,17 @@ def test_a_label_that_no_token_has_is_told_with_those_there_are(token: Token, tm
         token.store(tmp_path, label="enc").facts()
 
 
+@pytest.mark.parametrize("code", ["0x30", "0x32", "0x5", "0x80000001"])
+def test_another_reader_that_fails_takes_no_token_along(token: Token, store: TokenKeyStore, code: str) -> None:
+    key = made(store)
+    token.order(f"C_GetTokenInfo blank:{code}")
+    verify(key, key.sign(b"data", "ecdsa-sha256"), Scheme.ECDSA_SHA256)
+    assert [one.label for one in tokens_behind(token.module)] == ["enb"]
+    token.unplug()
+    with pytest.raises(TokenAbsent, match="is gone"):  # it may be the one that fails
+        key.sign(b"data", "ecdsa-sha256")
+
+
 @pytest.mark.parametrize("module", ["/nonexistent.so", "/etc/passwd"])
 def test_what_is_no_module_is_told(token: Token, tmp_path: Path, module: str) -> None:
     with pytest.raises(ModuleUnusable, match=module):
