@@ -11,6 +11,7 @@ from agent.events import Event, sentence
 from agent.overview import renewal_plan
 from agent.store.credential import CONFIRMED
 from agent.store.deployment import oldest_in_use
+from agent.worker.retiring import in_grace
 from agent.worker.words import certificate_fields, certificate_words, next_step
 from hsm import uri
 from hsm.errors import KeyStoreUnwritable, UnsupportedAlgorithm
@@ -52,7 +53,7 @@ def install(
     store.switch(generation)
     store.transaction.clear()
     try:
-        store.prune(keep=_kept(store, generation))
+        store.prune(keep=_kept(store, keys, generation, now))
     except StateError as error:  # the new credential is in use all the same
         reporter.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"old credentials could not be removed: {error}")
     facts = read(load(generation.certificate))
@@ -77,8 +78,15 @@ def _put_beside_key(keys: Keyring, generation: Generation, reporter: Reporter) -
         reporter.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the certificate is on disk only: {error}")
 
 
-def _kept(store: IdentityStore, generation: Generation) -> int:
-    """Return how many generations stay: what a consumer uses must stay, however many came after it."""
+def _kept(store: IdentityStore, keys: Keyring, generation: Generation, now: datetime) -> int:
+    """Return how many generations stay, however many came after them.
+
+    What a consumer uses must stay, and what has a key on a token whose time has not come.
+    """
     oldest = oldest_in_use(store)
-    in_use = [one for one in store.generations if oldest is not None and oldest <= one.number <= generation.number]
-    return max(KEPT_GENERATIONS, len(in_use))
+    present = [one for one in store.generations if one.number <= generation.number]
+    needed = [
+        one.number for one in present if (oldest is not None and one.number >= oldest) or in_grace(one, keys, now)
+    ]
+    first = min(needed, default=generation.number)
+    return max(KEPT_GENERATIONS, len([one for one in present if one.number >= first]))

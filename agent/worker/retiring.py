@@ -111,7 +111,7 @@ def _old(
         if any(one.number >= limit for one in generations):
             at = now + _LATER  # a consumer has not let go of it
         elif _is_configured(keys, reference):
-            grace = timedelta(seconds=keys.tokens[keys.store_name(reference)].retire_after)
+            grace = _grace(keys, reference)
             at = max((_superseded(store, one, now) + grace for one in generations), default=now)
         else:
             # Whoever has its token knows its grace; he is called at once for a key that he has not seen.
@@ -132,9 +132,24 @@ def _is_configured(keys: Keyring, reference: str) -> bool:
 
 
 def _superseded(store: IdentityStore, generation: Generation, now: datetime) -> datetime:
-    """Return when ``generation`` was superseded; that is now when nobody has looked before."""
+    """Return when ``generation`` was superseded; that is now when nobody has looked before, or by a clock ahead."""
     since = generation.marks.get(SUPERSEDED)
-    if not isinstance(since, str):
-        store.mark(generation, SUPERSEDED, now.isoformat())
-        return now
-    return datetime.fromisoformat(since)
+    if isinstance(since, str) and (moment := datetime.fromisoformat(since)) <= now:
+        return moment
+    store.mark(generation, SUPERSEDED, now.isoformat())
+    return now
+
+
+def in_grace(generation: Generation, keys: Keyring, now: datetime) -> bool:
+    """Tell whether the key of a superseded generation stays on its token for now, so that there is a way back to it."""
+    try:
+        reference, since = generation.key_reference, generation.marks.get(SUPERSEDED)
+        if not isinstance(since, str) or KEY_DESTROYED in generation.marks or not _is_configured(keys, reference):
+            return False
+    except StateError:
+        return False
+    return now < datetime.fromisoformat(since) + _grace(keys, reference)
+
+
+def _grace(keys: Keyring, reference: str) -> timedelta:
+    return timedelta(seconds=keys.tokens[keys.store_name(reference)].retire_after)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 
 from agent.labca import LabCa
 from agent.labca.pki import pem
-from agent.store.token_keys import TokenKeys
+from agent.store.token_keys import SUPERSEDED, TokenKeys
 from tests.hsm.conftest import TokenStation, nothing_private_on_disk
 from tests.hsm.tokens import Token
 from tests.station import Finished
@@ -85,6 +85,39 @@ def test_the_old_key_goes_when_its_time_has_come_and_rollback_knows(station: Tok
     refused = station.run("rollback")
     assert refused.code == 1
     assert "no older credential" in refused.problem
+
+
+def test_however_many_certificates_follow_an_old_key_stays_for_its_grace(station: TokenStation, token: Token) -> None:
+    retire_after(station, token, "1h")
+    station.configure()
+    good(station, "enroll")
+    first = station.current
+    for _ in range(4):
+        good(station, "renew")
+    assert len(objects(token, "privkey")) == 5
+    for _ in range(4):
+        good(station, "rollback")
+    assert station.current == first
+    for _ in range(4):
+        good(station, "renew")
+    retire_after(station, token, "0s")
+    station.configure()
+    good(station, "renew")
+    assert len(objects(token, "privkey")) == 1
+    good(station, "renew")
+    assert len(station.store.generations) == 3
+
+
+def test_a_clock_that_was_ahead_when_a_key_was_superseded_does_not_keep_it(station: TokenStation) -> None:
+    good(station, "enroll")
+    good(station, "renew")
+    store = station.store
+    with store.lock():
+        store.mark(store.generations[0], SUPERSEDED, (datetime.now(UTC) + timedelta(days=3650)).isoformat())
+    good(station, "enroll")
+    at = TokenKeys(station.store.directory).retire_at()
+    assert at is not None
+    assert timedelta(days=6) < at - datetime.now(UTC) <= timedelta(days=7)
 
 
 def stored_in(station: TokenStation, store: str, command: str = "renew") -> Finished:
