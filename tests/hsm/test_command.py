@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,10 @@ from agent.cli import desk
 from agent.cli.main import cli as commands
 from agent.store.token_keys import LEDGER
 from tests.hsm.conftest import TokenStation
+from tests.hsm.daemon import PATIENT, enrolld
 from tests.hsm.tokens import Token
 from tests.printed import valid
-from tests.station import Finished
+from tests.station import Finished, asked, until
 
 
 def test_tokens_are_listed_with_their_keys_and_who_uses_them(station: TokenStation) -> None:
@@ -111,3 +114,44 @@ def test_no_orphan_is_removed_while_not_every_credential_can_be_read(station: To
     assert done.code == 1
     assert "nothing is removed" in done.problem
     assert token.tool("--list-objects", "--type", "privkey").count("enrolld:ike:") == 1
+
+
+def test_neither_the_right_pin_nor_a_wrong_one_is_shown_or_written_anywhere(
+    station: TokenStation, token: Token
+) -> None:
+    right, wrong = b"right-harmonica-81", b"wrong-kazoo-75"
+    token.tool("--change-pin", "--new-pin", right.decode())
+    shown, codes = b"", []
+    for pin in (wrong, right):
+        station.write_pin(pin)
+        for command in ("enroll", "token list", "token probe hsm", "doctor", "status", "renew"):
+            done = station.run(*command.split())
+            codes.append(done.code)
+            shown += done.out.encode() + done.err.encode()
+    assert codes[0] == 4
+    assert codes[-1] == 0
+    written = {path: path.read_bytes() for path in station.state.rglob("*") if path.is_file()}
+    assert any(path.name == "credential.json" for path in written)
+    with enrolld(station) as daemon:
+        station.write_pin(wrong)
+        assert daemon.enroll()["verdict"] == "unchanged"
+        station.identity["key"]["algorithm"] = "ec-p384"
+        station.configure()
+        daemon.reload(1)
+        asked(daemon.control, "io.enrolld.control.Renew", more=True, name="ike")
+        until(lambda: "needs-pin" in daemon.said() or "refuses the PIN" in daemon.said(), seconds=PATIENT)
+        written[station.directory / "said"] = daemon.said().encode()
+        for entry in Path("/proc").glob("[0-9]*"):
+            if str(station.config).encode() in (line := _read(entry / "cmdline")):
+                written[entry] = line + _read(entry / "environ")
+    for secret in (right, wrong):
+        for form in (secret, secret.hex().encode(), b64encode(secret).rstrip(b"=")):
+            assert form not in shown
+            assert [str(path) for path, octets in written.items() if form in octets] == []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended
+        return b""

@@ -172,7 +172,8 @@ ANOTHER_USER: Final = Attacker(
                 "an_enrollment_shows_neither_secret_nor_key",
                 "a_refused_secret_is_not_repeated",
                 "a_defect_shows_no_secret",
-            ),
+            )
+            + _file("hsm/test_command", "neither_the_right_pin_nor_a_wrong_one_is_shown_or_written_anywhere"),
         ),
         Claim(
             "Links planted in a directory lead nowhere.",
@@ -180,6 +181,7 @@ ANOTHER_USER: Final = Attacker(
                 "store/test_atomic",
                 "a_link_in_the_place_of_a_file_is_replaced_and_not_followed",
                 "reading_neither_follows_links_nor_waits_for_a_pipe",
+                "a_directory_that_becomes_a_link_while_it_is_removed_leads_nowhere",
             )
             + at("store/test_locking", "a_link_is_not_followed"),
         ),
@@ -225,6 +227,43 @@ ANOTHER_USER: Final = Attacker(
     "He sees that enrolld runs, and what certificates say. Root and whoever is `enrolld` have everything.",
 )
 
+A_CONSUMER: Final = Attacker(
+    "As a consumer that was taken over",
+    "He is the IKE daemon or web server, or in its group: he reads the credential that is delivered to it, writes into "
+    "its directory, and answers on its socket.",
+    (
+        Claim(
+            "What he leaves in his directory is not waited for, and not read whole; a folder that he makes a link is "
+            "not followed, nor is a directory that becomes one while it is removed.",
+            at(
+                "deploy/test_directory",
+                "what_a_consumer_leaves_in_the_place_of_a_file_is_replaced",
+                "a_bundle_of_pkcs12_that_grew_without_end_is_not_read",
+                "a_folder_that_a_consumer_made_a_link_is_refused_and_one_of_roots_is_followed",
+            )
+            + at("store/test_atomic", "a_directory_that_becomes_a_link_while_it_is_removed_leads_nowhere"),
+        ),
+        Claim(
+            "What he says on the socket costs neither much memory nor much time, and rubbish is not taken for a "
+            "confirmation.",
+            at(
+                "deploy/test_charon",
+                "a_message_that_does_not_end_is_given_up_in_time",
+                "a_message_that_comes_in_drips_has_no_more_time_than_another",
+                "a_socket_that_answers_rubbish_is_no_charon",
+                "whatever_charon_logs_is_kept_short",
+            ),
+        ),
+        Claim(
+            "A point that a peer sends for a shared secret reaches a token only if it is on the curve of the key.",
+            _file("hsm/test_store", "a_point_on_another_curve_of_the_same_size_never_reaches_the_token"),
+        ),
+    ),
+    "He has the key that was delivered to him, or the use of it where it is on a token and he has its PIN. He can say "
+    "that he uses a certificate when he does not. Where enrolld runs as root, which it does not under the unit, a "
+    "directory that others may write to is a danger to all of the machine.",
+)
+
 STOLEN: Final = Attacker(
     "With the stolen box",
     "He has the whole device, its disk, and any amount of time.",
@@ -239,7 +278,14 @@ STOLEN: Final = Attacker(
             _file(
                 "hsm/test_store",
                 "a_wrong_pin_reaches_the_token_once_however_often_it_is_asked",
+                "a_pin_is_not_tried_where_its_refusal_could_not_be_written_down",
+                "of_processes_that_try_a_wrong_pin_at_once_one_does",
                 "of_a_refused_pin_one_octet_is_kept",
+            )
+            + _file(
+                "hsm/test_enrolld",
+                "ten_scheduled_attempts_with_a_wrong_pin_bring_the_token_one",
+                "reloads_bring_the_token_no_pin_that_it_refused",
             ),
         ),
         Claim(
@@ -324,7 +370,7 @@ A_BUNDLE: Final = Attacker(
             + at("cmp/test_redaction", "the_mac_goes_and_everything_else_stays"),
         ),
         Claim(
-            "A sealed stick opens with its secret only, and is of no use at another device.",
+            "A sealed stick opens with its secret only, and is refused at a device with another serial number.",
             at("cli/test_turn_up", "a_sealed_file_opens_with_its_secret_only")
             + at("cli/test_turn_up", "a_stick_for_another_device_is_refused"),
         ),
@@ -382,5 +428,5 @@ SUPPLY: Final = (
     ),
 )
 
-ATTACKERS: Final = (ON_THE_PATH, ANOTHER_USER, STOLEN, NEIGHBOUR, A_BUNDLE)
+ATTACKERS: Final = (ON_THE_PATH, ANOTHER_USER, A_CONSUMER, STOLEN, NEIGHBOUR, A_BUNDLE)
 EVERY: Final = (*PROCESSES, *(claim for one in ATTACKERS for claim in one.claims), *SUPPLY)
