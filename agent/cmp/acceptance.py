@@ -14,20 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.x509 import Version
 
-from agent.cmp.certificates import (
-    AlgorithmRules,
-    Facts,
-    general_name_key,
-    general_name_text,
-    load,
-    name_key,
-    quoted,
-    read,
-    same_public_key,
-    when,
-)
+from agent.cmp.certificates import AlgorithmRules, Facts, load, read, same_public_key, when
 from agent.cmp.errors import LocalError, MalformedMessage
 from agent.cmp.failures import PKIFailureInfo
+from agent.cmp.name_keys import general_name_key, general_name_text, name_key, quoted
 from agent.cmp.trust import Cause, UntrustedPath, build_path
 from agent.frozen import frozen
 

@@ -1,4 +1,4 @@
-"""Reading X.509 certificates once and completely, comparing their names and keys, judging their algorithms.
+"""Reading X.509 certificates once and completely, comparing their keys, judging their algorithms.
 
 The library parses lazily: a certificate that loads may still raise when its names, dates or extensions are touched.
 :func:`read` touches everything at one place, turns every refusal into our own error, and gives plain facts to the
@@ -7,9 +7,8 @@ modules that decide (``trust``, ``name_constraints``, ``acceptance``).
 
 from __future__ import annotations
 
-import unicodedata
 import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import field
 from datetime import UTC, datetime
@@ -24,13 +23,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.cmp import der
 from agent.cmp.errors import MalformedMessage
 from agent.cmp.failures import clean_text
+from agent.cmp.name_keys import NameKey, name_key, quoted
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-NameKey = tuple[frozenset[tuple[str, str | bytes]], ...]
-"""What two names must have equal to be the same name (see :func:`name_key`)."""
 
 _Value = TypeVar("_Value", bound=x509.ExtensionType)
 
@@ -240,52 +238,6 @@ def same_public_key(one: bytes, other: bytes) -> bool:
         raise der.malformed("a public key in it has the wrong parts") from error
 
 
-def name_key(name: x509.Name) -> NameKey:
-    """Return what identifies a distinguished name under RFC 5280 7.1.
-
-    The order of the RDNs counts, the order inside one does not; the string type does not count, nor do letter case and
-    the amount of white space (caseIgnoreMatch). Values that are not text are compared as octets.
-    """
-    return tuple(frozenset((one.oid.dotted_string, _value_key(one.value)) for one in rdn) for rdn in name.rdns)
-
-
-def general_name_key(name: x509.GeneralName) -> Hashable:
-    """Return what identifies an alternative name: host names without letter case, everything else exactly."""
-    match name:
-        case x509.DNSName(value=value):
-            return "dns", value.lower()
-        case x509.RFC822Name(value=value):
-            local, at, host = value.rpartition("@")
-            return "email", local + at + host.lower()
-        case x509.DirectoryName(value=value):
-            return "dir", name_key(value)
-        case _:
-            return name
-
-
-def general_name_text(name: x509.GeneralName) -> str:
-    """Return an alternative name for people, written as in our configuration where it can be."""
-    match name:
-        case x509.DNSName(value=value):
-            text = f"dns:{value}"
-        case x509.IPAddress(value=value):
-            text = f"ip:{value}"
-        case x509.UniformResourceIdentifier(value=value):
-            text = f"uri:{value}"
-        case x509.RFC822Name(value=value):
-            text = f"email:{value}"
-        case x509.DirectoryName(value=value):
-            text = f"dir:{value.rfc4514_string()}"
-        case _:
-            text = str(name)
-    return clean_text(text)
-
-
-def quoted(name: x509.Name) -> str:
-    """Return a name as RFC 4514 text in quotes, safe to print."""
-    return f'"{clean_text(name.rfc4514_string())}"'
-
-
 def when(moment: datetime) -> str:
     """Return an aware time in UTC as people read it, to the minute."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
@@ -374,12 +326,6 @@ def _key_parts(spki: bytes) -> tuple[bytes, bytes, bytes]:
     if oid == _RSA_ENCRYPTION and parameters == _NULL:
         parameters = b""
     return oid, parameters, spki[bits.start : bits.end]
-
-
-def _value_key(value: str | bytes) -> str | bytes:
-    if isinstance(value, bytes):
-        return value
-    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold()).split())
 
 
 def quiet() -> warnings.catch_warnings[None]:

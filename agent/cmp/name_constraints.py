@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cryptography import x509
 
-from agent.cmp.certificates import general_name_text, name_key
+from agent.cmp.name_keys import general_name_text, name_key
 
 if TYPE_CHECKING:
     from agent.cmp.certificates import Facts

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography import x509
 
 from agent.cmp import asn1, der, schema
-from agent.cmp.certificates import name_key
 from agent.cmp.errors import LocalError, MalformedMessage
 from agent.cmp.failures import clean_text
+from agent.cmp.name_keys import name_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -121,7 +121,7 @@ def text_of(name: bytes) -> str:
 
 
 def same_name(one: bytes, other: bytes) -> bool:
-    """Tell whether two DER Names are the same under RFC 5280 7.1 (see :func:`agent.cmp.certificates.name_key`).
+    """Tell whether two DER Names are the same under RFC 5280 7.1 (see :func:`agent.cmp.name_keys.name_key`).
 
     Raises:
         MalformedMessage: when one of them is no Name.

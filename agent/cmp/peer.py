@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from agent.cmp import algorithms, names, protection, trust
 from agent.cmp.bodies import CertRepMessage, ErrorMessage, RevRep
-from agent.cmp.certificates import Facts, load_all, name_key, read
+from agent.cmp.certificates import Facts, load_all, read
 from agent.cmp.errors import CmpError, ProtectionError, UntrustedPeer
 from agent.cmp.failures import PKIStatus, clean_text, describe
+from agent.cmp.name_keys import name_key
 from agent.cmp.protection import Kind, ProtectionRules
 from agent.cmp.revocation import Checking, demand_standing
 from agent.frozen import frozen

@@ -12,9 +12,9 @@ from cryptography import x509
 
 from agent.cmp import algorithms, asn1, der, names
 from agent.cmp.bodies import Control
-from agent.cmp.certificates import name_key, quoted
 from agent.cmp.crmf import decode_template
 from agent.cmp.failures import clean_text
+from agent.cmp.name_keys import name_key, quoted
 from agent.frozen import frozen
 
 _CURVES: Final = {

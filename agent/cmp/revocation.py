@@ -18,20 +18,10 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 
 from agent.cmp import der
-from agent.cmp.certificates import (
-    AlgorithmRules,
-    Facts,
-    NameKey,
-    general_name_key,
-    list_verifies,
-    name_key,
-    quiet,
-    quoted,
-    read,
-    when,
-)
+from agent.cmp.certificates import AlgorithmRules, Facts, list_verifies, quiet, read, when
 from agent.cmp.errors import MalformedMessage, StandingUnknown, UntrustedPeer
 from agent.cmp.failures import clean_text
+from agent.cmp.name_keys import NameKey, general_name_key, name_key, quoted
 from agent.frozen import frozen
 
 if TYPE_CHECKING:

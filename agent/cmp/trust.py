@@ -19,8 +19,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from agent.cmp.certificates import MODERN, AlgorithmRules, Facts, name_key, quoted, read, signature_verifies
+from agent.cmp.certificates import MODERN, AlgorithmRules, Facts, read, signature_verifies
 from agent.cmp.errors import MalformedMessage, UntrustedPeer
+from agent.cmp.name_keys import name_key, quoted
 from agent.cmp.objections import OBJECTIONS, Cause, Path, Terms, UntrustedPath, may_issue
 from agent.frozen import frozen
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cmp import der, names
-from agent.cmp.certificates import name_key
 from agent.cmp.errors import LocalError, MalformedMessage
+from agent.cmp.name_keys import name_key
 from tests.unit.cmp import openssl, strategies
 
 W = der.wrap
