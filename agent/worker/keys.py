@@ -9,7 +9,7 @@ from agent.contract import Action
 from agent.frozen import frozen
 from agent.settings import SOFTWARE, RenewalKey
 from agent.store.token_keys import TokenKeys
-from agent.worker.plan import key_reference
+from agent.worker.originator import key_reference
 from hsm import uri
 from hsm.algorithms import KeyAlgorithm
 from hsm.errors import KeyNotFound, KeyUnusable

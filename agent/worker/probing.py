@@ -22,7 +22,8 @@ from agent.net.http import CmpClient
 from agent.store.generations import IdentityStore
 from agent.worker import verdicts
 from agent.worker.keyring import Keyring
-from agent.worker.plan import by_current, peer_rules, recipient
+from agent.worker.originator import by_current
+from agent.worker.plan import peer_rules, recipient
 
 if TYPE_CHECKING:
     from agent.contract import Job

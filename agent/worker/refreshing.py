@@ -18,8 +18,9 @@ from agent.events import Event, sentence
 from agent.store.authorities import AuthorityStore
 from agent.worker.conversation import OutOfPatience
 from agent.worker.inquiring import DeclinedQuestion, Inquirer
+from agent.worker.originator import by_current
 from agent.worker.own_standing import own_standing
-from agent.worker.plan import by_current, peer_rules, recipient
+from agent.worker.plan import peer_rules, recipient
 from agent.worker.record import CRL_ENDS, note_beginning
 from agent.worker.words import day, short_wait
 

@@ -15,7 +15,8 @@ from agent.events import Event, sentence
 from agent.net.http import CmpClient
 from agent.store.credential import REVOKED
 from agent.worker.conversation import Conversation, OutOfPatience
-from agent.worker.plan import by_current, peer_rules, recipient
+from agent.worker.originator import by_current
+from agent.worker.plan import peer_rules, recipient
 from agent.worker.words import certificate_fields, certificate_words, short_wait
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ def trust_anchors(site: Site, name: str) -> Finding:
     """The roots we trust can be read, are valid, and will be for a while."""
     from agent.cmp.certificates import load, read, signature_verifies
     from agent.store.authorities import AuthorityStore
-    from agent.worker.plan import certificates_in
+    from agent.worker.originator import certificates_in
 
     settings = site.given()
     paths = settings.authorities[name].trust_anchors
@@ -130,7 +130,7 @@ def passed_by_systemd(name: str, noun: str) -> Finding:
 
 def _vendor(means: VendorCertificateSettings, now: datetime) -> Finding:
     from agent.cmp.certificates import load, read, same_public_key, signature_verifies
-    from agent.worker.plan import certificates_in, key_reference
+    from agent.worker.originator import certificates_in, key_reference
     from hsm.errors import KeyStoreError
     from hsm.software import SoftwareKeyStore
 
