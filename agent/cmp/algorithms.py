@@ -210,6 +210,23 @@ def signature_algorithm(octets: bytes) -> Signature:
     return rule
 
 
+def certifying_algorithm(octets: bytes) -> Signature:
+    """Return the rule for the algorithm that signed a certificate, as far as certHash needs it.
+
+    Of RSASSA-PSS that is the hash alone: a mask made with another one, SHA-1 as Java's default has it, is none of our
+    business where a certificate was verified already.
+
+    Raises:
+        ProtectionError: when it is not one of ours.
+    """
+    oid, parameters = parse_algorithm(octets)
+    if oid != _PSS_OID:
+        return signature_algorithm(octets)
+    if parameters is None:
+        raise unsupported("RSASSA-PSS without parameters")
+    return _pss_by_hash(asn1.decode(parameters, schema.RsaPssParams()))
+
+
 def scheme_of(signer: Signer, name: str | None = None) -> Signature:
     """Return the rule to sign by: the one called ``name``, or the first that ``signer`` can do.
 
@@ -285,13 +302,23 @@ def _pss_algorithm(parameters: bytes | None) -> Signature:
     if parameters is None:
         raise unsupported("RSASSA-PSS without parameters")
     value = asn1.decode(parameters, schema.RsaPssParams())
-    sha1 = build_algorithm(HASHES["sha1"].oid)
-    hash_ = hash_algorithm(asn1.whole(value["hashAlgorithm"]) or sha1)
-    mask, mask_hash = parse_algorithm(asn1.whole(value["maskGenAlgorithm"]) or build_algorithm(_MGF1_OID, sha1))
-    rule = SIGNATURES.get(f"rsa-pss-{hash_.name}")
+    rule = _pss_by_hash(value)
+    mask, mask_hash = parse_algorithm(asn1.whole(value["maskGenAlgorithm"]) or build_algorithm(_MGF1_OID, _SHA1))
     odd_trailer = value["trailerField"].isValue and int(value["trailerField"]) != 1
-    if rule is None or mask != _MGF1_OID or mask_hash is None or hash_algorithm(mask_hash) != hash_ or odd_trailer:
+    if mask != _MGF1_OID or mask_hash is None or hash_algorithm(mask_hash).name != rule.hash or odd_trailer:
         raise unsupported("RSASSA-PSS with uncommon parameters")
+    return rule
+
+
+_SHA1: Final = build_algorithm(HASHES["sha1"].oid)
+"""What absent parameters of RSASSA-PSS mean (RFC 8017 A.2.3)."""
+
+
+def _pss_by_hash(value: Any) -> Signature:
+    hash_ = hash_algorithm(asn1.whole(value["hashAlgorithm"]) or _SHA1)
+    rule = SIGNATURES.get(f"rsa-pss-{hash_.name}")
+    if rule is None:
+        raise unsupported(f"RSASSA-PSS with {hash_.name}")
     return rule
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.cmp import algorithms, messages, names
 from agent.cmp.bodies import Body, CertConfirm, CertStatus, ErrorMessage, PollRequest, PopDecResponses, StatusInfo
-from agent.cmp.confirmation import certificate_hash
+from agent.cmp.confirmation import certificate_hash, hash_of_our_choice
 from agent.cmp.errors import RemoteError
 from agent.cmp.failures import PKIStatus
 from agent.cmp.messages import NULL_DN, PVNO_3, Header, Info, InfoTypeAndValue
@@ -97,10 +97,11 @@ def _confirmation(memory: Memory) -> CertConfirm:
     try:
         digest, hash_alg = certificate_hash(memory.certificate)
     except RemoteError:
-        if memory.state not in _REFUSES:
-            raise
-        # What cannot be hashed cannot be named; no statuses at all reject everything (RFC 9810 5.3.18).
-        return CertConfirm(())
+        if memory.state in _REFUSES:
+            # What cannot be hashed cannot be named; no statuses at all reject everything (RFC 9810 5.3.18).
+            return CertConfirm(())
+        # What was accepted must not wait for a hash until it ends: hashAlg is there to say which one it is.
+        digest, hash_alg = hash_of_our_choice(memory.certificate)
     return CertConfirm(
         (CertStatus(cert_hash=digest, cert_req_id=memory.cert_req_id, status=status, hash_alg=hash_alg),)
     )

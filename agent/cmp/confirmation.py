@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from agent.cmp import algorithms, der
 
 
@@ -18,6 +20,19 @@ def certificate_hash(certificate: bytes) -> tuple[bytes, bytes | None]:
     parts = der.values(certificate)
     if len(parts) != 3:  # noqa: PLR2004 - tbsCertificate, signatureAlgorithm, signature (RFC 5280 4.1.1)
         raise der.malformed("the certificate it brought is none")
-    rule = algorithms.signature_algorithm(parts[1])
-    hash_ = algorithms.HASHES[rule.cert_hash]
-    return hash_.digest(certificate), None if rule.names_hash else algorithms.build_algorithm(hash_.oid)
+    rule = algorithms.certifying_algorithm(parts[1])
+    return _digest(certificate, rule.cert_hash, named=not rule.names_hash)
+
+
+def hash_of_our_choice(certificate: bytes) -> tuple[bytes, bytes]:
+    """Return the same with a hash that we choose and name, for a certificate whose algorithm we do not know."""
+    digest, hash_alg = _digest(certificate, _CHOSEN, named=True)
+    return digest, hash_alg or b""
+
+
+_CHOSEN: Final = "sha256"
+
+
+def _digest(certificate: bytes, name: str, *, named: bool) -> tuple[bytes, bytes | None]:
+    hash_ = algorithms.HASHES[name]
+    return hash_.digest(certificate), algorithms.build_algorithm(hash_.oid) if named else None

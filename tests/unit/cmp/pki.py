@@ -85,8 +85,12 @@ def issue(
     issuer: x509.Name | None = None,
     serial: int | None = None,
     pss: bool = False,
+    mask: hashes.HashAlgorithm | None = None,
 ) -> Holder:
-    """Issue a certificate; without ``by`` it is self-signed. SKI and AKI are always there."""
+    """Issue a certificate; without ``by`` it is self-signed. SKI and AKI are always there.
+
+    ``pss``: by RSASSA-PSS with SHA-256; ``mask`` is the hash of its mask, SHA-256 unless another one is given.
+    """
     key = key or new_key()
     subject = name(subject) if isinstance(subject, str) else subject
     signer = by.key if by else key
@@ -114,7 +118,7 @@ def issue(
         if isinstance(signer, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | dsa.DSAPrivateKey)
         else None
     )
-    scheme = padding.PSS(padding.MGF1(hashes.SHA256()), 32) if pss else None
+    scheme = padding.PSS(padding.MGF1(mask or hashes.SHA256()), 32) if pss else None
     return Holder(builder.sign(signer, hash_, rsa_padding=scheme), key)
 
 

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
-from agent.cmp import algorithms, codec, der, names
+from agent.cmp import algorithms, codec, composition, der, names
 from agent.cmp.bodies import CertConfirm
-from agent.cmp.certificates import load
+from agent.cmp.certificates import MODERN, load
 from agent.cmp.confirmation import certificate_hash
 from agent.cmp.errors import MalformedMessage, ProtectionError
+from agent.cmp.memory import Memory
 from agent.cmp.messages import BodyType, parse
+from agent.cmp.request import Inquiry
+from agent.cmp.states import State
+from agent.cmp.trust import build_path
 from tests.unit.cmp import openssl, pki
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "openssl"
@@ -80,6 +86,39 @@ def test_what_is_no_certificate_is_refused(octets: str) -> None:
 def test_an_unknown_algorithm_is_refused() -> None:
     with pytest.raises(ProtectionError, match="not accepted here"):
         certificate_hash(signed_with(algorithms.build_algorithm("1.2.3.4")))
+
+
+@pytest.mark.parametrize("mask", ["sha1", "sha512"])
+def test_a_certificate_signed_with_another_mask_is_hashed_as_its_hash_says(mask: str) -> None:
+    """RSASSA-PSS with SHA-256 and a mask by SHA-1: what Java's PSSParameterSpec gives a CA that says nothing of it."""
+    one = algorithms.build_algorithm(algorithms.HASHES["sha256"].oid)
+    two = algorithms.build_algorithm("1.2.840.113549.1.1.8", algorithms.build_algorithm(algorithms.HASHES[mask].oid))
+    parameters = der.wrap(der.SEQUENCE, der.wrap(0xA0, one), der.wrap(0xA1, two))
+    algorithm = algorithms.build_algorithm("1.2.840.113549.1.1.10", parameters)
+    certificate = signed_with(algorithm)
+    assert certificate_hash(certificate) == (hashlib.sha256(certificate).digest(), None)
+    with pytest.raises(ProtectionError, match="uncommon parameters"):
+        algorithms.signature_algorithm(algorithm)  # messages are another matter
+
+
+def test_such_a_certificate_is_one_that_a_path_accepts() -> None:
+    root = pki.authority("CN=root", key=RSA)
+    leaf = pki.issue("CN=enb", by=root, pss=True, mask=hashes.SHA512())
+    path = build_path(leaf.certificate, intermediates=(), anchors=(root.certificate,), at=pki.NOW, rules=MODERN)
+    assert len(path) == 2
+    assert certificate_hash(leaf.octets) == (hashlib.sha256(leaf.octets).digest(), None)
+
+
+def test_what_was_accepted_is_confirmed_by_a_named_hash_where_its_algorithm_is_unknown() -> None:
+    certificate = signed_with(algorithms.build_algorithm("2.16.840.1.101.3.4.3.1"))  # DSA with SHA-224: backhaul only
+    memory = Memory(state=State.ISSUED, type=BodyType.IR, transaction_id=b"t" * 16, certificate=certificate)
+    body = composition.body(memory, Inquiry(info_type="1.2.3"))
+    assert isinstance(body, CertConfirm)
+    (status,) = body.statuses
+    assert status.cert_hash == hashlib.sha256(certificate).digest()
+    assert status.hash_alg is not None
+    assert algorithms.hash_algorithm(status.hash_alg).name == "sha256"
+    assert composition.body(replace(memory, state=State.REFUSING), Inquiry(info_type="1.2.3")) == CertConfirm(())
 
 
 def test_no_status_at_all_rejects_everything() -> None:
