@@ -218,6 +218,9 @@ class _Search:
         for issuer in candidates:
             if self._verifies(last, issuer):
                 yield from self._grow((*chain, issuer))
+            elif problem := self._terms.rules.signature_problem(last):
+                # Nobody tampered: an algorithm that is new, or too old for the library, verifies with no key.
+                self._note(chain, Cause.WEAK, f"{last.who} has {problem}")
             else:
                 self._note(
                     chain, Cause.SIGNATURE, f"{last.who} is not signed with the key of {issuer.who} that we know"

@@ -10,10 +10,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.cmp import trust
+from agent.cmp import der, trust
 from agent.cmp.certificates import Facts, load, signature_verifies
 from agent.cmp.errors import CmpError
-from agent.cmp.trust import MODERN, Cause, build_path
+from agent.cmp.trust import MODERN, Cause, UntrustedPath, build_path
 from tests.unit.cmp import pki
 from tests.unit.cmp.paths import LEAF, ROOT, STRANGER, SUB, certificates, path_of, refusal
 from tests.unit.cmp.pki import DAY, NOW, Holder, authority, issue
@@ -178,6 +178,27 @@ def test_a_signature_by_another_key_under_the_same_name_is_refused() -> None:
     error = refusal(issue("CN=a", impostor))
     assert error.cause is Cause.SIGNATURE
     assert '"CN=a" is not signed with the key of "CN=Issuing CA,O=Operator" that we know' in str(error)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "said"),
+    [
+        ("2.16.840.1.101.3.4.3.31", "a signature with the unknown algorithm 2.16.840.1.101.3.4.3.31"),  # SLH-DSA
+        ("1.2.840.113549.1.1.4", "a signature over md5"),
+    ],
+)
+def test_a_signature_of_a_kind_nobody_here_verifies_is_called_so_and_no_tampering(algorithm: str, said: str) -> None:
+    root = pki.authority("CN=root")
+    identifier = der.wrap(der.SEQUENCE, der.wrap(der.OBJECT_IDENTIFIER, der.oid_contents(algorithm)))
+    honest = pki.issue("CN=enb", by=root)
+    fields = der.values(honest.certificate.tbs_certificate_bytes)
+    signed = der.wrap(der.SEQUENCE, *fields[:2], identifier, *fields[3:])
+    octets = der.wrap(der.SEQUENCE, signed, identifier, der.values(honest.octets)[2])
+    with pytest.raises(UntrustedPath) as caught:
+        build_path(load(octets), intermediates=(), anchors=(root.certificate,), at=pki.NOW, rules=MODERN)
+    assert caught.value.cause is Cause.WEAK
+    assert said in str(caught.value)
+    assert "tampers" not in caught.value.remedy
 
 
 def test_a_damaged_anchor_is_refused() -> None:
