@@ -80,13 +80,13 @@ def on_demand() -> Iterator[None]:
     defer("random")
     defer("email.utils", parseaddr=_parseaddr)
     inspect = vars(sys.modules["inspect"])
-    known = inspect.setdefault("signature", _no_signature)
+    known = inspect.setdefault("signature", _short_signature)
     re.compile = _Pattern  # type: ignore[assignment]
     try:
         yield
     finally:
         re.compile = _compile
-        if known is _no_signature is inspect["signature"]:
+        if known is _short_signature is inspect["signature"]:
             del inspect["signature"]
 
 
@@ -106,5 +106,6 @@ def _parseaddr(*arguments: Any, **options: Any) -> Any:
     return _loaded("email.utils").parseaddr(*arguments, **options)
 
 
-def _no_signature(*_: Any, **_options: Any) -> str:
-    return "(...)"
+def _short_signature(of: Any, **options: Any) -> Any:
+    """Return what a dataclass puts behind its name; for anything else its signature."""
+    return "(...)" if isinstance(of, type) else _loaded("inspect").signature(of, **options)
