@@ -63,6 +63,14 @@ def _on_curve(parameters: bytes, point: bytes) -> PublicKeyTypes | None:
     return ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[name], octets)
 
 
+def destroy_pair(session: Any, key_id: bytes | None) -> None:
+    """Destroy a key pair, and the certificate beside it. Raise :class:`pkcs11.exceptions.PKCS11Error`."""
+    # The private half last: while it is there, a second try finds the rest.
+    for kind in (ObjectClass.CERTIFICATE, ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY):
+        for item in list(session.get_objects({Attribute.CLASS: kind, Attribute.ID: key_id})):
+            item.destroy()
+
+
 def certificate_template(certificate: bytes, key_id: bytes, label: str) -> dict[Attribute, Any]:
     """Return the object to make for a certificate (DER) beside the key ``key_id``."""
     loaded = x509.load_der_x509_certificate(certificate)

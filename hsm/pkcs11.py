@@ -88,6 +88,7 @@ class TokenKeyStore:
             ) as error:
                 others = tuple(one for one in able if one is not algorithm)
                 raise self._cannot_make(algorithm, others) from error
+            self._demand_locked(session, where)
         return self.find(str(where))
 
     def find(self, reference: str) -> TokenKey:
@@ -115,10 +116,7 @@ class TokenKeyStore:
             )
         self._sessions.demand_pin()  # without one the private half is not even seen
         with self._sessions.opened("destroyed a key", serial=where.serial, write=True) as session:
-            # The private half last: while it is there, a second try finds the rest.
-            for kind in (ObjectClass.CERTIFICATE, ObjectClass.PUBLIC_KEY, ObjectClass.PRIVATE_KEY):
-                for item in list(session.get_objects({Attribute.CLASS: kind, Attribute.ID: where.id})):
-                    item.destroy()
+            objects.destroy_pair(session, where.id)
 
     def put_certificate(self, reference: str, certificate: bytes) -> bool:
         """Have exactly ``certificate`` (DER) stand beside the key, under its CKA_ID; tell whether that took a change.
@@ -166,6 +164,17 @@ class TokenKeyStore:
         """Give the PIN to the token once. Raise a :class:`hsm.errors.TokenError`."""
         with self._sessions.opened("logged in"):
             pass
+
+    def _demand_locked(self, session: Any, where: KeyUri) -> None:
+        """Destroy a new key that the token would give out, whatever was asked of it, and refuse it."""
+        for key in private_keys(session, where):
+            given_out = objects.attribute(key, Attribute.EXTRACTABLE), objects.attribute(key, Attribute.SENSITIVE)
+            if given_out[0] is True or given_out[1] is False:
+                objects.destroy_pair(session, where.id)
+                raise KeyUnusable(
+                    f"the token {self.name} made a key whose private half can be read, though it was told not to",
+                    remedy="use another token, and tell the vendor; that key was destroyed and never used",
+                )
 
     def _opened(self, key: Any, session: Any) -> TokenKey:
         key_id, label = objects.attribute(key, Attribute.ID), objects.attribute(key, Attribute.LABEL)

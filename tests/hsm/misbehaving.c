@@ -2,10 +2,11 @@
  *
  * $MISBEHAVING_ORDERS names a file with a line for each function that shall misbehave, read anew at every call:
  *
- *     C_Sign segv | abort | hang | leak | print | return:0xNN | once:0xNN
+ *     C_Sign segv | abort | hang | fork | leak | print | return:0xNN | once:0xNN
+ *     C_GenerateKeyPair careless
  *     C_GetTokenInfo flags:0xNN | blank:0xNN
  *
- * "leak" takes all the memory it may have; "once" removes its line when it is obeyed; "flags" are set beside the real ones; "blank" is what a token that is not initialised answers. "load" stands for the loading itself. $MISBEHAVING_COUNT names a file
+ * "leak" takes all the memory it may have; "once" removes its line when it is obeyed; "fork" leaves a child behind; "careless" makes a private key that can be read, whatever was asked for; "flags" are set beside the real ones; "blank" is what a token that is not initialised answers. "load" stands for the loading itself. $MISBEHAVING_COUNT names a file
  * that gets a line for every C_Login: the code that was returned.
  */
 #define _GNU_SOURCE
@@ -23,6 +24,7 @@ static CK_FUNCTION_LIST ours;
 
 static unsigned long further_flags;
 static CK_RV of_blank;
+static int careless;
 
 static CK_RV obey(const char *function)
 {
@@ -44,6 +46,11 @@ static CK_RV obey(const char *function)
         if (!strcmp(order, "hang"))
             for (;;)
                 pause();
+        if (!strcmp(order, "fork") && !fork())
+            for (;;)
+                pause();
+        if (!strcmp(order, "careless"))
+            careless = 1;
         if (!strcmp(order, "leak")) {
             size_t block = 1 << 20;
             for (char *more; (more = malloc(block)); )
@@ -95,10 +102,6 @@ PASS_ON(C_FindObjectsInit, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *what, unsig
 PASS_ON(C_CreateObject, (CK_SESSION_HANDLE session, CK_ATTRIBUTE *what, unsigned long n, CK_OBJECT_HANDLE *made),
         (session, what, n, made))
 PASS_ON(C_DestroyObject, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object), (session, object))
-PASS_ON(C_GenerateKeyPair,
-        (CK_SESSION_HANDLE session, CK_MECHANISM *how, CK_ATTRIBUTE *a, unsigned long na, CK_ATTRIBUTE *b,
-         unsigned long nb, CK_OBJECT_HANDLE *x, CK_OBJECT_HANDLE *y),
-        (session, how, a, na, b, nb, x, y))
 PASS_ON(C_SignInit, (CK_SESSION_HANDLE session, CK_MECHANISM *how, CK_OBJECT_HANDLE key), (session, how, key))
 PASS_ON(C_Sign, (CK_SESSION_HANDLE session, unsigned char *data, unsigned long n, unsigned char *out, unsigned long *m),
         (session, data, n, out, m))
@@ -116,6 +119,21 @@ static CK_RV our_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
     if (!result)
         info->flags |= further_flags;
     return result;
+}
+
+static CK_RV our_C_GenerateKeyPair(CK_SESSION_HANDLE session, CK_MECHANISM *how, CK_ATTRIBUTE *a, unsigned long na,
+                                   CK_ATTRIBUTE *b, unsigned long nb, CK_OBJECT_HANDLE *x, CK_OBJECT_HANDLE *y)
+{
+    CK_RV result;
+    careless = 0;
+    result = obey("C_GenerateKeyPair");
+    for (unsigned long i = 0; careless && i < nb; i++) {
+        if (b[i].type == CKA_EXTRACTABLE)
+            *(CK_BBOOL *)b[i].pValue = CK_TRUE;
+        if (b[i].type == CKA_SENSITIVE)
+            *(CK_BBOOL *)b[i].pValue = CK_FALSE;
+    }
+    return result ? result : real->C_GenerateKeyPair(session, how, a, na, b, nb, x, y);
 }
 
 static CK_RV our_C_Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *pin, unsigned long n)

@@ -101,6 +101,16 @@ def test_the_private_half_cannot_be_read_by_anybody(token: Token, store: TokenKe
     assert "label:      enrolld:ike:" in shown
 
 
+@pytest.mark.parametrize("algorithm", ["ec-p256", "rsa-2048"])
+def test_a_key_that_the_token_would_give_out_is_not_used(token: Token, store: TokenKeyStore, algorithm: str) -> None:
+    token.order("C_GenerateKeyPair careless")
+    with pytest.raises(KeyUnusable, match="can be read") as told:
+        made(store, algorithm)
+    assert "another token" in told.value.remedy
+    assert store.inventory() == ()
+    assert "enrolld:" not in token.tool("--list-objects")
+
+
 def test_two_keys_never_share_a_name(store: TokenKeyStore) -> None:
     first, second = made(store), made(store)
     assert first.reference != second.reference

@@ -269,9 +269,14 @@ STOLEN: Final = Attacker(
     "He has the whole device, its disk, and any amount of time.",
     (
         Claim(
-            "A key on a token is made there and does not leave it, not even on deployment.",
+            "A key on a token is made there and does not leave it, not even on deployment; one that a token would give "
+            "out, against what it was told, is destroyed before it is used.",
             at("deploy/test_directory", "the_key_of_a_token_does_not_become_a_file")
-            + _file("hsm/test_store", "the_private_half_cannot_be_read_by_anybody"),
+            + _file(
+                "hsm/test_store",
+                "the_private_half_cannot_be_read_by_anybody",
+                "a_key_that_the_token_would_give_out_is_not_used",
+            ),
         ),
         Claim(
             "A wrong PIN is tried once, so the token is not locked by us, and none of it is kept but one octet.",
