@@ -77,11 +77,16 @@ class Process:
             signal.pidfd_send_signal(self.exited, number)
 
     def poll(self) -> int | None:
-        """Return its exit status, negative for the signal that killed it; None while it runs."""
-        if self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = os.waitstatus_to_exitcode(status)
+        """Return its exit status, negative for the signal that killed it; None while it runs.
+
+        What is left of its process group ends with it: a library may have started something, and nobody else ever would
+        end that. Until it is waited for, no other group can have this number.
+        """
+        if self.status is None and os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            _, status = os.waitpid(self.pid, 0)
+            self.status = os.waitstatus_to_exitcode(status)
         return self.status
 
     def read(self) -> bytes | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
 
 from agent.store.token_keys import TokenKeys
 from tests.hsm.conftest import TokenStation
@@ -85,6 +88,26 @@ def test_reloads_bring_the_token_no_pin_that_it_refused(station: TokenStation, t
         daemon.reload(11)
         until(lambda: daemon.seen.usable, seconds=PATIENT)
     assert set(token.logins[1:]) == {"0x0"}
+
+
+@pytest.mark.parametrize("end", ["", "C_Sign segv"], ids=["a job that is done", "a worker that crashes"])
+def test_what_a_module_starts_ends_with_its_worker(station: TokenStation, token: Token, end: str) -> None:
+    token.order("C_Login fork", *filter(None, [end]))
+    with enrolld(station) as daemon:
+        until(lambda: daemon.seen.attempts or daemon.seen.usable, seconds=PATIENT)
+        assert daemon.seen.usable is (not end)
+        until(lambda: not workers_of(token), seconds=5)
+
+
+def workers_of(token: Token) -> list[str]:
+    """Return every worker that has this token, and whatever one of them has started."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            environment, line = (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
+            if str(token.orders).encode() in environment and b"agent.worker" in line:
+                found.append(process.name)
+    return found
 
 
 def test_a_login_that_hangs_is_ended_and_told(station: TokenStation, token: Token) -> None:
