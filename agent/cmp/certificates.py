@@ -49,6 +49,9 @@ _ECDSA_WITH_SHA1: Final = "1.2.840.10045.4.1"
 _RSA_ENCRYPTION: Final = bytes.fromhex("06092a864886f70d010101")
 _NULL: Final = b"\x05\x00"
 _VERSION_TAG: Final = 0xA0
+_EXPONENT_BITS: Final = 32
+"""Of an RSA key: everybody has 65537 or less, and others read no more either. One as long as the modulus makes each
+signature a hundred times as dear to verify, and whoever is on the way can send dozens of such certificates."""
 _REMEMBERED: Final = 128
 """Certificates of which the facts are kept: one answer asks for those of the same few some twenty times."""
 
@@ -70,7 +73,7 @@ class Facts:
     spki: bytes
     """SubjectPublicKeyInfo as it stands in the certificate."""
     public_key: CertificatePublicKeyTypes | None
-    """None: a kind of key or curve that the library does not know."""
+    """None: a kind of key or curve that the library does not know, or an RSA exponent that nobody has."""
     is_ca: bool
     path_length: int | None
     key_usage: frozenset[str] | None
@@ -121,7 +124,7 @@ class AlgorithmRules:
             case dsa.DSAPublicKey(key_size=bits):
                 return None if self.dsa_bits and bits >= self.dsa_bits else f"a DSA key of {bits} bits"
             case None:
-                return "a key of an unknown kind or on an unknown curve"
+                return "a key of an unknown kind, on an unknown curve or with an odd exponent"
             case _:
                 name = _NAMED_BY_OID.get(facts.certificate.public_key_algorithm_oid.dotted_string, "unsuitable")
                 return None if name in self.others else f"a key of the kind {name}"
@@ -294,9 +297,11 @@ def _touch_signature(certificate: x509.Certificate) -> None:
 
 def _public_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes | None:
     try:
-        return certificate.public_key()
+        key = certificate.public_key()
     except UnsupportedAlgorithm:
         return None
+    odd = isinstance(key, rsa.RSAPublicKey) and key.public_numbers().e.bit_length() > _EXPONENT_BITS
+    return None if odd else key
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Value]) -> _Value | None:

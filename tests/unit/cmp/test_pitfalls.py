@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from agent.cmp import algorithms, der, messages, names
 from agent.cmp.bodies import (
@@ -29,6 +30,7 @@ from agent.cmp.errors import (
     ProtectionError,
     ProtocolViolation,
     Rejected,
+    RemoteError,
     UntrustedPeer,
     WrongMac,
 )
@@ -432,6 +434,39 @@ def test_pitfall_17_certificates_anybody_can_add_neither_hide_the_signer_nor_cos
         octets = flood(ca.answer(device.send(), device.now))
         quickly(lambda octets=octets: device.hear(octets))  # type: ignore[misc]
     assert device.state is State.CONFIRMED
+
+
+def test_pitfall_17_keys_that_are_dear_to_verify_with_are_not_used() -> None:
+    """RSA allows an exponent as long as the modulus; a flood of certificates with it took seconds."""
+    device = requesting(Kind.SIGNATURE)
+    ca, forger = device.ca, LabKey(slow_key())
+    authorities = [forged_authority(ca, forger) for _ in range(14)]
+    forged = [
+        signer(ca, ca.pki.ra.subject, CMC_RA, key=forger, issuer=Credential(one, forger)).certificate
+        for one in authorities
+    ]
+
+    flood = rewritten(ca, extra_certs=(*forged, *authorities), protector=SignatureProtector(forger), sender_kid=None)
+    octets = flood(ca.answer(device.send(), device.now))
+
+    def judge() -> None:
+        with pytest.raises(RemoteError):
+            device.hear(octets)
+
+    quickly(judge)
+
+
+def slow_key() -> rsa.RSAPrivateKey:
+    """Return an RSA key with a public exponent of 3072 bits."""
+    numbers = rsa.generate_private_key(65537, 3072).private_numbers()
+    p, q = numbers.p, numbers.q
+    order = (p - 1) * (q - 1)
+    d = next(one for one in range(1 << 3000 | 1, 1 << 3001, 2) if math.gcd(one, order) == 1)
+    e = pow(d, -1, order)
+    public = rsa.RSAPublicNumbers(e, p * q)
+    return rsa.RSAPrivateNumbers(
+        p, q, d, rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q), public
+    ).private_key()
 
 
 def forged_authority(ca: LabCa, key: LabKey) -> bytes:
