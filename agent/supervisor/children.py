@@ -31,6 +31,8 @@ INTERRUPTED: Final = "interrupted"
 _GRACE: Final = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 _SIGNAL_OCTETS: Final = 64
+_READS_AT_A_TIME: Final = 4
+"""How often its output is read before others have their turn. What a dead worker left in the pipe is read by one."""
 _MEBIBYTE: Final = 1 << 20
 _LACKING_MEMORY: Final = frozenset({-signal.SIGABRT, -signal.SIGKILL, 1})
 """How a worker ends that can no longer say that it lacks memory: a library gives up, the kernel ends it, or Python
@@ -134,8 +136,11 @@ class Child:
             self._heard(Progress(event=INTERRUPTED, text=text))
 
     def hear(self) -> bool:
-        """Take what it has said; return whether more may come."""
-        while (octets := self.process.read()) is not None:
+        """Take what it has said, though not all that it goes on saying; return whether more may come."""
+        for _ in range(_READS_AT_A_TIME):
+            octets = self.process.read()
+            if octets is None:
+                break
             self._hearing.take(octets)
             if not octets:
                 return False

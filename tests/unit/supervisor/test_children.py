@@ -207,6 +207,16 @@ def test_much_rubbish_is_told_once(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err.count("unexpected") == 1
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("line", ["y", PROGRESS], ids=["rubbish", "progress"])
+def test_one_that_never_stops_talking_is_ended_after_its_deadline_all_the_same(line: str) -> None:
+    talk = f"text = {line!r}.encode() + b'\\n'\nwhile True: os.write(1, text * 20_000)"
+    begun = time.monotonic()
+    outcome, _ = run(talk, deadline=0.5)
+    assert outcome.verdict is Verdict.TIMED_OUT
+    assert time.monotonic() - begun < 30
+
+
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
