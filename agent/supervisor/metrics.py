@@ -56,6 +56,7 @@ def write(path: Path, content: str) -> None:
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            os.fchmod(descriptor, 0o644)  # whatever the umask is: the collector is another user
             stream.write(content)
         draft.replace(path)
 

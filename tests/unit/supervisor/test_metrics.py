@@ -64,7 +64,11 @@ def test_the_file_is_replaced_in_one_step_and_readable_by_the_collector(tmp_path
     path = tmp_path / "enrolld.prom"
     metrics.write(path, "old\n")
     before = path.stat().st_ino
-    metrics.write(path, metrics.text(SEEN))
+    umask = os.umask(0o077)  # that of the unit
+    try:
+        metrics.write(path, metrics.text(SEEN))
+    finally:
+        os.umask(umask)
     assert path.stat().st_ino != before
     assert path.stat().st_mode & 0o777 == 0o644
     assert [one.name for one in tmp_path.iterdir()] == ["enrolld.prom"]
