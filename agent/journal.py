@@ -83,6 +83,13 @@ def repeat(text: str, fields: Mapping[str, str]) -> None:
         _write(text, fields)
 
 
+def say(text: str) -> None:
+    """Write a line that is no event on standard error; that nobody reads it, or a disk is full, ends nobody."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"enrolld: {text}\n")
+        sys.stderr.flush()
+
+
 def _line(text: str, fields: Mapping[str, str]) -> str:
     return f"{fields['IDENTITY']}: {text}" if "IDENTITY" in fields else text
 
@@ -91,6 +98,4 @@ def _write(text: str, fields: Mapping[str, str]) -> None:
     lines = [_line(text, fields)]
     if fields.get("REMEDY"):
         lines.append(_line(f"what to do: {fields['REMEDY']}", fields))
-    with suppress(OSError, ValueError):  # nobody reads it any more
-        sys.stderr.write("".join(f"enrolld: {line}\n" for line in lines))
-        sys.stderr.flush()
+    say("\nenrolld: ".join(lines))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from agent import structure
+from agent import journal, structure
 from agent.contract import Outcome, Progress
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Hearing:
             progress = structure.from_json(Progress, document["progress"])
         except (ValueError, TypeError, KeyError, RecursionError, structure.StructureError):
             if not self._rubbish:
-                print(f"enrolld: the worker said something unexpected: {line[:200]!a}", file=sys.stderr)  # noqa: T201
+                journal.say(f"the worker said something unexpected: {line[:200]!a}")
             self._rubbish = True
         else:
             self._heard(progress)

@@ -10,6 +10,7 @@ from collections import deque
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from agent import journal
 from agent.contract import Action, Job, Outcome, Verdict
 from agent.errors import AgentError, ConfigurationError, ControlError
 from agent.events import Event
@@ -384,7 +385,7 @@ class Keeper:
     def _report_defect(self, kept: Kept, error: Exception) -> None:
         import traceback  # noqa: PLC0415 - a defect is rare, and it is large
 
-        traceback.print_exception(error)
+        journal.say("".join(traceback.format_exception(error)))
         self._teller.tell(Event.DEFECT, {"IDENTITY": kept.name}, reason=f"{type(error).__name__}: {error}")
         kept.state = "defect"
         self._wait(kept, _AFTER_DEFECT, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from agent import journal
@@ -34,7 +33,7 @@ class Teller:
 
     def say(self, text: str) -> None:
         """Write a line that is no event."""
-        print(f"enrolld: {text}", file=sys.stderr, flush=True)  # noqa: T201 - this is where people look
+        journal.say(text)
 
     def _pass_on(self, event: str, text: str, fields: Mapping[str, str]) -> None:
         for listener in tuple(self.listeners):

@@ -55,3 +55,4 @@ class Broken(io.StringIO):
 def test_an_event_is_reported_though_nobody_reads_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Broken())
     journal.report(Event.ENDING)
+    journal.say("a line that is no event")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import subprocess
@@ -16,6 +18,8 @@ import pytest
 from agent.labca import LabCa, LabCaSettings, running
 from agent.overview import look
 from agent.supervisor import reading
+from agent.supervisor.hearing import Hearing
+from agent.supervisor.telling import Teller
 from tests.unit.supervisor.daemons import CONFIG, Running, call, daemon, eventually
 
 
@@ -154,6 +158,34 @@ def test_a_broken_file_is_refused_and_the_old_one_stays_in_use(still: Running) -
     still.process.send_signal(signal.SIGHUP)
     assert eventually(lambda: "looking after ike, oam" in still.errors())
     assert eventually(lambda: look(still.directory / "state", "oam").retry_at is not None)
+
+
+def test_it_goes_on_when_nobody_reads_standard_error_any_more(tmp_path: Path) -> None:
+    # As where journald was killed: what is written to it from then on is refused.
+    reader, writer = os.pipe()
+    (tmp_path / "errors").symlink_to(f"/proc/{os.getpid()}/fd/{writer}")
+    with daemon(tmp_path) as running_:
+        os.close(writer)
+        os.close(reader)
+        running_.configure("rubbish: 1\n")
+        for _ in range(2):
+            running_.process.send_signal(signal.SIGHUP)
+            running_.said.clear()
+            assert running_.notifies("READY=1")
+        assert running_.notifies("STATUS=1 identity: 1 unreachable")
+
+
+class Full(io.StringIO):
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_line_for_which_there_is_no_room_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Full())
+    Teller().say("a warning")
+    heard = Hearing(lambda _: None)
+    heard.take(b'rubbish\n{"outcome": {"verdict": "done", "text": "so it ended"}}\n')
+    assert heard.said is not None
 
 
 def test_what_it_will_do_is_on_disk_and_in_the_figures(still: Running) -> None:
