@@ -61,6 +61,8 @@ class Roster:
         self._staff = staff
         self._waiting: dict[str, tuple[tuple[bool, str], Action]] = {}
         """Who needs a worker now, with its urgency."""
+        self._barred: dict[str, frozenset[str]] = {}
+        """Who of them found a token in use, with all it needs: it is not looked at again before these are free."""
 
     @property
     def running(self) -> int:
@@ -79,6 +81,7 @@ class Roster:
 
     def want(self, kept: Kept, urgency: tuple[bool, str], action: Action) -> None:
         """Have ``action`` done when it is its turn."""
+        self._barred.pop(kept.name, None)
         self._waiting[kept.name] = urgency, action
         self.fill()
 
@@ -101,22 +104,32 @@ class Roster:
 
     def fill(self) -> None:
         """Give workers to those who need one, the most urgent first."""
+        running, used = self._under_way()
         for name, (_, action) in sorted(self._waiting.items(), key=lambda one: one[1][0]):
-            if self.running >= self._office.configuration.common.daemon.workers:
+            if running >= self._office.configuration.common.daemon.workers:
                 return
             if name not in self._waiting:
                 continue  # a worker could not be started, and its place was given on meanwhile
+            if not used.isdisjoint(self._barred.get(name, ())):
+                continue
             kept = self._identities[name]
             try:
-                self._start(kept, action)
+                self._start(kept, action, used)
             except Exception as error:  # noqa: BLE001 - one identity must not take the others down with it
                 self._office.fail(kept, error)
+            running, used = self._under_way()
 
-    def _start(self, kept: Kept, action: Action) -> None:
+    def _under_way(self) -> tuple[int, frozenset[str]]:
+        """Return how many workers run, and which tokens they use."""
+        works = [one.work for one in self._identities.values() if one.work is not None]
+        return len(works), frozenset[str]().union(*(one.tokens for one in works))
+
+    def _start(self, kept: Kept, action: Action, used: frozenset[str]) -> None:
         settings = self._office.configuration.settings_of(kept.name)
         again = kept.again if kept.ordered else not kept.usable
         job = job_for(settings, kept.name, action, calendar=self._calendar, again=again)
-        if any(one.work is not None and one.work.tokens & job.tokens.keys() for one in self._identities.values()):
+        if not used.isdisjoint(job.tokens):
+            self._barred[kept.name] = frozenset(job.tokens)
             return  # it stays in the queue: one job at a time on a token
         try:
             secrets = gather(job, ask=None)

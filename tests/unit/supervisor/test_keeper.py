@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from agent.contract import Action, Outcome, Verdict
+from agent.contract import Action, Job, Outcome, Verdict
 from agent.events import Event
-from agent.settings import BootstrapSettings, RenewalMethod, RenewalSettings, VendorCertificateSettings
+from agent.settings import BootstrapSettings, RenewalMethod, RenewalSettings, Settings, VendorCertificateSettings
 from agent.store.generations import IdentityStore
 from agent.store.token_keys import TokenKeys
+from agent.supervisor import roster
+from agent.supervisor.jobs import job_for
 from agent.supervisor.schedule import LOOK_AGAIN, PERSON, RETRY
 from tests.unit.supervisor.post import DAY, HOUR, ISSUED, START, Post, ends, install
 
@@ -55,6 +57,23 @@ def test_a_token_has_one_job_at_a_time_and_others_pass_by(tmp_path: Path) -> Non
     post.pass_(1)
     assert post.staff.running == ["b"]
     assert post.staff.log[2].secrets.pins == {"hsm": b"geheim"}
+
+
+def test_many_who_wait_for_one_token_are_not_all_looked_at_whenever_somebody_else_wants_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def look(settings: Settings, name: str, *of: Any, **more: Any) -> Job:
+        looked.append(name)
+        return job_for(settings, name, *of, **more)
+
+    monkeypatch.setattr(roster, "job_for", look)
+    names = [f"cell-{number:03d}" for number in range(60)]
+    post = Post(tmp_path, *names, workers=2, tokens=dict.fromkeys(names, "hsm"))
+    post.pass_(200)
+    assert [name for name, _ in post.jobs][:60] == names
+    assert len(looked) <= 3 * len(post.jobs), "for each job the one that gets it, and each once when it comes"
 
 
 def test_a_worker_that_cannot_be_started_gives_its_place_on_and_is_no_defect(tmp_path: Path) -> None:
