@@ -19,6 +19,8 @@ _NOT_INHERITED: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_US
 """Variables by which systemd speaks to the daemon alone."""
 _STANDARD_ERROR: Final = 2
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
+_let_go: set[int] = set()
+"""Processes that were given up while they hung in the kernel: each takes a place until its end was looked at."""
 
 
 class Process:
@@ -41,6 +43,7 @@ class Process:
         Raise :class:`OSError` when it cannot be started.
         """
         self.status: int | None = None
+        _bury()
         with ExitStack() as ours, ExitStack() as on_failure:
             stdin = _holding(given)
             ours.callback(os.close, stdin)
@@ -60,15 +63,25 @@ class Process:
                 setsigmask=(),
                 setsigdef=_IGNORED_BY_PYTHON,
             )
+            on_failure.callback(self._undo)
+            self.exited = os.pidfd_open(self.pid)
+            on_failure.callback(os.close, self.exited)
+            os.set_blocking(self.output, False)
+            if address_space is not None:
+                self._limit(address_space)
             on_failure.pop_all()
-        self.exited = os.pidfd_open(self.pid)
-        os.set_blocking(self.output, False)
-        if address_space is not None:
-            self._limit(address_space)
+
+    def _undo(self) -> None:
+        """End what was started and could not be watched."""
+        os.kill(self.pid, signal.SIGKILL)
+        _let_go.add(self.pid)
 
     def _limit(self, address_space: int) -> None:
         import resource  # noqa: PLC0415 - whoever sets no limit does not need it
 
+        _, hard = resource.prlimit(self.pid, resource.RLIMIT_AS)
+        if hard != resource.RLIM_INFINITY:
+            address_space = min(address_space, hard)  # LimitAS= of the unit: it may be lowered only
         resource.prlimit(self.pid, resource.RLIMIT_AS, (address_space, address_space))
 
     def signal(self, number: signal.Signals) -> None:
@@ -98,8 +111,17 @@ class Process:
 
     def close(self) -> None:
         """Let go of it."""
+        if self.poll() is None:
+            _let_go.add(self.pid)
         os.close(self.output)
         os.close(self.exited)
+
+
+def _bury() -> None:
+    """Look at the end of those who were let go and have ended since."""
+    for pid in tuple(_let_go):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            _let_go.discard(pid)
 
 
 def _holding(octets: bytes) -> int:
