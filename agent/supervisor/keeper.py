@@ -197,6 +197,7 @@ class Keeper:
             may_retire=self._held(kept, Action.RETIRE) <= 0,
         )
         note_and_warn(kept, self._teller, settings.state_directory, settings.identities[kept.name], seen, now)
+        kept.trouble = ""  # it can be read and written
         at_once = waited_for is following.action or (kept.hurried and following.action in REQUESTS)
         if following.action is None:
             kept.hurried = False
@@ -227,7 +228,6 @@ class Keeper:
         now = self._calendar.now()
         demand_state_directory(settings.state_directory)
         seen = look(settings.state_directory, kept.name, settings.identities[kept.name], now=now)
-        kept.trouble = ""
         if (kept.state, kept.not_after) != (seen.state, seen.not_after):
             self.changed = True
         kept.state, kept.not_after, kept.usable = seen.state, seen.not_after, seen.usable

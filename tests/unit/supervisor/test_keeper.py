@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from agent.contract import Action, Job, Outcome, Verdict
 from agent.events import Event
 from agent.settings import BootstrapSettings, RenewalMethod, RenewalSettings, Settings, VendorCertificateSettings
+from agent.store import atomic
 from agent.store.generations import IdentityStore
 from agent.store.token_keys import TokenKeys
 from agent.supervisor import roster
@@ -544,6 +547,23 @@ def test_a_disk_that_cannot_be_read_is_told_once_and_looked_at_again(tmp_path: P
     moved.rename(post.state)
     post.pass_(62)
     assert post.keeper.identities["ike"].usable
+
+
+def test_a_disk_that_is_full_is_told_once_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = Post(tmp_path, "ike")
+    post.staff.life = DAY
+    post.pass_(10)
+    with monkeypatch.context() as full:
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        full.setattr(atomic, "_write_new", refuse)
+        post.pass_(18 * HOUR)
+        assert post.keeper.look_at("ike").state == "due"
+        assert post.count(Event.STATE_TROUBLE) == 1
+    post.pass_(62)
+    assert post.keeper.identities["ike"].state == "valid", "it is renewed at once"
 
 
 def test_what_a_caller_sees_of_an_outcome_is_the_outcome(tmp_path: Path) -> None:
