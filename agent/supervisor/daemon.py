@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _SIGNAL_OCTETS: Final = 64
 _MEBIBYTE: Final = 1 << 20
+_REMEMBER_AGAIN: Final = 3600.0
+"""Seconds until the time is written down again that could not be: no disk is full for ever."""
 _METRICS_DELAY: Final = 2.0
 """Seconds that changes are gathered before the file of figures is written."""
 
@@ -53,6 +55,9 @@ class Daemon:
         self.keeper = Keeper(self.loop, self.calendar, self.teller, self.staff)
         self.plugging = Plugging(self.loop, self.keeper, self.teller)
         self._clock_file: ClockFile | None = None
+        self._remember_at = 0.0
+        self._forgetful = False
+        """Whether the time could not be written down the last time."""
         self._alive_at = 0.0
         self._control: Control | None = None
         self._metrics_again = False
@@ -133,6 +138,7 @@ class Daemon:
             self.teller.say(f"warning: {one}")
         self._refused = ""
         self._clock_file = clock_file
+        self._remember_at = 0.0
         self.calendar.last_good = clock_file.last_good
         self.staff.address_space = configuration.common.daemon.worker_memory * _MEBIBYTE
         self.keeper.take(configuration)
@@ -203,14 +209,17 @@ class Daemon:
         """Keep the time over a power cut: of the wall clock where it is right, else what a CA has taught us."""
         trusted = self.calendar.state() is ClockState.TRUSTED
         moment = self.calendar.wall() if trusted else self.calendar.last_good
-        if self._clock_file is None or moment is None:
+        if self._clock_file is None or moment is None or self.loop.now() < self._remember_at:
             return
         try:
             self._clock_file.remember(moment)
         except AgentError as error:
-            self._clock_file = None  # told once; the next reload tries again
-            self.teller.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the time cannot be remembered: {error}")
+            self._remember_at = self.loop.now() + _REMEMBER_AGAIN
+            if not self._forgetful:
+                self.teller.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the time cannot be remembered: {error}")
+            self._forgetful = True
             return
+        self._forgetful = False
         if trusted:
             self.calendar.last_good = self._clock_file.last_good
 

@@ -10,14 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from agent.labca import LabCa, LabCaSettings, running
 from agent.overview import look
 from agent.supervisor import reading
+from agent.supervisor.clocks import ClockFile
+from agent.supervisor.daemon import Daemon
 from agent.supervisor.hearing import Hearing
 from agent.supervisor.telling import Teller
 from tests.unit.supervisor.daemons import CONFIG, Running, call, daemon, eventually
@@ -173,6 +176,27 @@ def test_it_goes_on_when_nobody_reads_standard_error_any_more(tmp_path: Path) ->
             running_.said.clear()
             assert running_.notifies("READY=1")
         assert running_.notifies("STATUS=1 identity: 1 unreachable")
+
+
+def test_that_the_time_cannot_be_written_down_is_told_once_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Daemon(tmp_path / "enrolld.yaml", cast("Any", None))
+    ours._clock_file = ClockFile(tmp_path)
+    told: list[str] = []
+    ours.teller.listeners.append(lambda event, *_: told.append(event))
+    (tmp_path / "clock.json").mkdir()
+
+    def at(moment: float) -> datetime | None:
+        monkeypatch.setattr(ours.loop, "now", lambda: moment)
+        ours._remember_time()
+        return ClockFile(tmp_path).last_good
+
+    assert [at(moment) for moment in (0, 60, 3700, 7400)] == [None] * 4
+    assert told == ["note"]
+    (tmp_path / "clock.json").rmdir()
+    assert at(11_100) is not None
+    ours.loop.close()
 
 
 class Full(io.StringIO):
