@@ -160,17 +160,25 @@ def renewal_plan(
     Raises:
         KeyError, ValueError: the description is not one of ours.
     """
+    begins, ends = (_moment(description[name]) for name in ("not_before", "not_after"))
     share = renewal.AT if settings is None else units.share(settings.renewal.at)
     jitter = renewal.JITTER if settings is None else units.share(settings.renewal.jitter)
     return renewal.plan(
-        datetime.fromisoformat(str(description["not_before"])),
-        datetime.fromisoformat(str(description["not_after"])),
+        begins,
+        ends,
         now=now,
         device=f"{name} {settings.subject if settings else ''}",
         at=share,
         jitter=jitter,
         last_issuance=last_issuance,
     )
+
+
+def _moment(value: object) -> datetime:
+    moment = datetime.fromisoformat(str(value))
+    if moment.tzinfo is None:
+        raise ValueError(f"{value} has no time zone")
+    return moment
 
 
 def _take_history(history: IdentityState, facts: dict[str, Any]) -> None:

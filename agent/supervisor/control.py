@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent import __version__, structure
 from agent.contract import Action, Outcome, Verdict
 from agent.control_client import INTERFACE, METHODS, SOCKET, WISHES
+from agent.events import Event
 from agent.frozen import frozen
 from agent.supervisor.jobs import basis
 from agent.supervisor.listening import Server
@@ -72,6 +73,7 @@ class Control:
     def __init__(self, loop: Loop, keeper: Keeper, teller: Teller, directory: Path, reload: Callable[[], None]) -> None:
         """Listen in ``directory``. Raise :class:`OSError` when that cannot be done."""
         self._keeper = keeper
+        self._teller = teller
         self._reload = reload
         self._following: dict[str, list[_Follower]] = {}
         """By the name of the identity."""
@@ -103,15 +105,23 @@ class Control:
             call.client.dismiss(f"{INTERFACE}.NotPermitted", needed="root, or the user or group of enrolld")
             return
         try:
-            method = self._methods.get(call.method)
-            if method is None:
-                raise _unknown(call.method)
-            if method.acts:
-                self._demand_right_to_act(call)
-            _check_parameters(call, method.takes)
-            method.do(call)
+            self._do(call)
         except Wrong as error:
             call.refuse(error.error, **error.parameters)
+        except Exception as error:  # noqa: BLE001 - who asks must not end the daemon
+            reason = f"{type(error).__name__}: {error}"
+            remedy = "Restart enrolld if it was updated: 'systemctl restart enrolld'; otherwise report it."
+            self._teller.tell(Event.NOTE, {"REMEDY": remedy}, note=f"a call of {call.method} was in vain: {reason}")
+            call.refuse(f"{INTERFACE}.Defect", reason=reason)
+
+    def _do(self, call: Call) -> None:
+        method = self._methods.get(call.method)
+        if method is None:
+            raise _unknown(call.method)
+        if method.acts:
+            self._demand_right_to_act(call)
+        _check_parameters(call, method.takes)
+        method.do(call)
 
     def _demand_right_to_act(self, call: Call) -> None:
         if not may_act(call.peer):

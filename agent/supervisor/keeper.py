@@ -151,8 +151,8 @@ class Keeper:
         settings = self.configuration.settings_of(name)
         try:
             return look(settings.state_directory, name, settings.identities[name], now=self._calendar.now())
-        except AgentError as error:
-            return Overview(name=name, state=UNREADABLE, last_error=str(error), remedy=error.remedy)
+        except Exception as error:  # noqa: BLE001 - who asks must not end the daemon
+            return Overview(name=name, state=UNREADABLE, last_error=str(error), remedy=getattr(error, "remedy", None))
 
     def look_at_all(self) -> Iterator[Overview]:
         """Return what every directory says."""
@@ -197,7 +197,7 @@ class Keeper:
             may_retire=self._held(kept, Action.RETIRE) <= 0,
         )
         note_and_warn(kept, self._teller, settings.state_directory, settings.identities[kept.name], seen, now)
-        kept.trouble = ""  # it can be read and written
+        kept.trouble = ""
         at_once = waited_for is following.action or (kept.hurried and following.action in REQUESTS)
         if following.action is None:
             kept.hurried = False

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -27,6 +28,7 @@ from agent.supervisor.keeper import Keeper
 from agent.supervisor.loop import Loop
 from agent.supervisor.staff import Staff
 from agent.supervisor.telling import Teller
+from tests.station import asked
 from tests.unit.supervisor.daemons import CONFIG, Running, call, daemon, eventually
 
 SERVICE = "org.varlink.service"
@@ -194,6 +196,38 @@ def test_a_job_of_another_kind_is_refused_while_one_runs_and_everything_while_it
             assert "parameters" in call(started, f"{INTERFACE}.List")[0]
             worker.close()
             silent.close()
+
+
+def test_what_goes_wrong_in_a_call_is_told_and_ends_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where the package was replaced while enrolld ran.
+    monkeypatch.setattr(control, "__file__", str(tmp_path / "gone" / "control.py"))
+    loop, teller = Loop(), Teller()
+    told: list[str] = []
+    teller.listeners.append(lambda _, text, __: told.append(text))
+    ours = Control(loop, Keeper(loop, Calendar(), teller, Staff(loop)), teller, tmp_path, lambda: None)
+    answers: list[dict[str, Any]] = []
+    socket_ = tmp_path / INTERFACE
+
+    def ask() -> None:
+        answers.extend(asked(socket_, f"{SERVICE}.GetInterfaceDescription", interface=INTERFACE))
+        answers.extend(asked(socket_, f"{SERVICE}.GetInfo"))
+
+    heard = threading.Thread(target=ask)
+    heard.start()
+    end = time.monotonic() + 60
+    while heard.is_alive() and time.monotonic() < end:
+        loop.after(0.01, lambda: None)
+        loop.turn()
+    heard.join(1)
+    ours.close()
+    loop.close()
+    refused, info = answers
+    assert refused["error"] == f"{INTERFACE}.Defect"
+    assert refused["parameters"]["reason"].startswith("FileNotFoundError")
+    assert info["parameters"]["product"] == "enrolld"
+    assert told[0].startswith(f"note: a call of {SERVICE}.GetInterfaceDescription was in vain: FileNotFoundError")
 
 
 # --- who asks ---------------------------------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ import pytest
 
 from agent.contract import Action, Job, Outcome, Verdict
 from agent.events import Event
+from agent.overview import Overview, look
 from agent.settings import BootstrapSettings, RenewalMethod, RenewalSettings, Settings, VendorCertificateSettings
 from agent.store import atomic
 from agent.store.generations import IdentityStore
 from agent.store.token_keys import TokenKeys
-from agent.supervisor import roster
+from agent.supervisor import keeper, roster
 from agent.supervisor.jobs import job_for
 from agent.supervisor.schedule import LOOK_AGAIN, PERSON, RETRY
 from tests.unit.supervisor.post import DAY, HOUR, ISSUED, START, Post, ends, install
@@ -564,6 +565,35 @@ def test_a_disk_that_is_full_is_told_once_and_tried_again(tmp_path: Path, monkey
         assert post.count(Event.STATE_TROUBLE) == 1
     post.pass_(62)
     assert post.keeper.identities["ike"].state == "valid", "it is renewed at once"
+
+
+def test_a_description_that_somebody_has_edited_is_damage_and_is_enrolled_anew(tmp_path: Path) -> None:
+    post = Post(tmp_path)
+    install(post.state, "ike", START, 90 * DAY)
+    (document,) = post.state.glob("identities/ike/generations/*/credential.json")
+    begins = START.isoformat()
+    document.write_text(document.read_text().replace(begins, begins.removesuffix("+00:00")))
+    post.configure("ike")
+    assert post.keeper.look_at("ike").state == "damaged"
+    post.pass_(10)
+    assert post.keeper.look_at("ike").state == "valid"
+    assert post.count(Event.DEFECT) == 0
+
+
+def test_whoever_asks_hears_of_the_others_whatever_is_wrong_with_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "a", "b")
+    post.pass_(10)
+
+    def see(state: Path, name: str, *of: Any, **more: Any) -> Overview:
+        if name == "a":
+            raise TypeError("a defect")
+        return look(state, name, *of, **more)
+
+    monkeypatch.setattr(keeper, "look", see)
+    a, b = post.keeper.look_at_all()
+    assert (a.state, a.last_error, b.state) == ("unreadable", "a defect", "valid")
 
 
 def test_what_a_caller_sees_of_an_outcome_is_the_outcome(tmp_path: Path) -> None:
