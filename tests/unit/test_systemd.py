@@ -34,6 +34,15 @@ def test_the_service_has_no_unknown_or_wrong_directive(installed: Path) -> None:
     assert verify(installed) == (0, "")
 
 
+def test_a_worker_that_the_kernel_ends_for_want_of_memory_does_not_end_the_service() -> None:
+    # By default systemd ends all of it (OOMPolicy=stop).
+    settings = dict(
+        line.split("=", 1) for line in SERVICE.read_text().splitlines() if re.match("[A-Z][A-Za-z]+=", line)
+    )
+    assert int(settings["MemoryMax"].removesuffix("M")) > 0
+    assert settings["OOMPolicy"] == "continue"
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_of_a_drop_in_has_no_unknown_or_wrong_directive(example: Path, installed: Path) -> None:
     drop_ins = installed / f"{SERVICE.name}.d"
