@@ -4,6 +4,7 @@
 
     AgentError                     what happened, and .remedy: what to do next
     ├── ConfigurationError         the file or the command line is wrong; carries every mistake found
+    │   └── NoCertificate          what was asked for needs a certificate, and none is installed
     ├── StateError                 the state directory cannot be read, written or trusted
     │   ├── StateBusy              another worker holds this identity
     │   └── StateCorrupt           a file there is not what we wrote
@@ -45,6 +46,10 @@ class ConfigurationError(AgentError):
         """Keep the summary, and in ``mistakes`` one line per mistake: ``file:line: key: text (remedy)``."""
         super().__init__(what, remedy=remedy)
         self.mistakes = mistakes
+
+
+class NoCertificate(ConfigurationError):
+    """What a person asked for needs a certificate, and none is installed. It says nothing about the next attempt."""
 
 
 class ControlError(AgentError):

@@ -51,6 +51,11 @@ class Sight:
     seen: tuple[Overview, ...]
     daemon: Daemon
 
+    @property
+    def kept(self) -> bool:
+        """Whether enrolld keeps them: what is next it does by itself."""
+        return self.daemon in {Daemon.RUNS, Daemon.CLOSED}
+
 
 def see(settings: Settings, names: Iterable[str], now: datetime) -> Sight:
     """Return what is known of the identities ``names`` at ``now``.

@@ -47,31 +47,31 @@ def command(context: Context, name: str | None, *, as_json: bool, prometheus: bo
     elif as_json:
         output.say_json([structure.to_json(one) for one in seen])
     elif name:
-        output.say(details(seen[0], now))
+        output.say(details(seen[0], now, kept=sight.kept))
     else:
-        output.say("\n".join((overview_table(seen, now), *troubles(seen, now))))
+        output.say("\n".join((overview_table(seen, now, kept=sight.kept), *troubles(seen, now))))
     if REMEDIES[sight.daemon] and not (as_json or prometheus):
         output.note(f"warning: {sight.daemon}, and without it nobody renews: {REMEDIES[sight.daemon]}")
     return 0
 
 
-def overview_table(seen: list[Overview], now: datetime | None = None) -> str:
-    """Return the table of all identities."""
+def overview_table(seen: list[Overview], now: datetime | None = None, *, kept: bool = False) -> str:
+    """Return the table of all identities; ``kept``: enrolld runs."""
     now = now or datetime.now(UTC)
-    headings, columns = list(_HEADINGS), [_row(one, now) for one in seen]
+    headings, columns = list(_HEADINGS), [_row(one, now, kept=kept) for one in seen]
     if any(one.consumers for one in seen):
         headings.insert(-1, "USED BY")
         columns = [(*row[:-1], _users(one), row[-1]) for row, one in zip(columns, seen, strict=True)]
     return output.table(headings, columns, yielding=_HEADINGS.index("SUBJECT"))
 
 
-def _row(one: Overview, now: datetime) -> tuple[str, ...]:
+def _row(one: Overview, now: datetime, *, kept: bool) -> tuple[str, ...]:
     return (
         one.name,
         one.state,
         one.subject or "-",
         output.shown(span(one.not_after, now)),
-        output.shown(_next(one, now)),
+        output.shown(_next(one, now, kept=kept)),
     )
 
 
@@ -81,8 +81,8 @@ def _users(one: Overview) -> str:
     return f"{using} of {len(one.consumers)}" if one.consumers else "-"
 
 
-def details(one: Overview, now: datetime) -> str:
-    """Return all that is known of one identity, a fact a line."""
+def details(one: Overview, now: datetime, *, kept: bool = False) -> str:
+    """Return all that is known of one identity, a fact a line; ``kept``: enrolld runs."""
     confirmed = {True: "yes", False: "no, the CA did not acknowledge it", None: None}[one.confirmed]
     facts = {
         "identity": one.name,
@@ -99,7 +99,7 @@ def details(one: Overview, now: datetime) -> str:
         "attempts": _shown(f"{one.attempts} failed one after another") if one.attempts > 1 else None,
         "last error": one.last_error and f"{_at(one.failed_at, now)}{_shown(one.last_error)}",
         "what to do": _remedy(one),
-        "next": _shown(_next(one, now)),
+        "next": _shown(_next(one, now, kept=kept)),
         "authority": _shown(_refresh(one, now)),
     }
     pairs = ((key, None if value is None else str(value)) for key, value in facts.items())
@@ -151,12 +151,15 @@ def troubles(seen: list[Overview], now: datetime) -> list[str]:
     return [output.folded(line, sys.stdout) for line in lines]
 
 
-def _next(one: Overview, now: datetime) -> str:
-    """Return what happens next, or the command that makes it happen."""
+def _next(one: Overview, now: datetime, *, kept: bool) -> str:
+    """Return what happens next, or the command that makes it happen where enrolld does not."""
     if one.running:
         return "enrolld is at work on it"
     if one.state == "revoked":
         return f"enrollctl enroll {one.name}"
+    if kept and one.next_action and one.next_action_at:
+        at = max(datetime.fromisoformat(one.next_action_at), now)
+        return f"{one.next_action.partition(',')[0]} {span(at.isoformat(), now)}"
     if one.next_action_at is None or (not one.usable and one.open_request is None):
         return "-" if one.usable else f"enrollctl enroll {one.name}"
     if datetime.fromisoformat(one.next_action_at) > now:

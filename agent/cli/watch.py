@@ -92,7 +92,7 @@ class _Picture(_Watched):
         found = self.look(now)
         seen = list(found.seen)
         head = f"{now:%H:%M:%S} UTC   {sight.words(found.daemon)}   (Ctrl-C ends)"
-        lines = [head, "", *overview_table(seen, now).split("\n")]
+        lines = [head, "", *overview_table(seen, now, kept=found.kept).split("\n")]
         lines += [line for text in troubles(seen, now) for line in text.split("\n")]
         room = rows - len(lines) - 2
         if self.events and room > 0:

@@ -168,6 +168,8 @@ def _is_unrecorded(job: Job, outcome: Outcome, before: Overview) -> bool:
         return True
     if job.action not in REQUESTS or outcome.verdict is Verdict.BUSY or not schedule.RETRY[outcome.verdict].failed:
         return False
+    if job.action is Action.RENEW and before.generation is None:
+        return False  # there was nothing to renew, which hides nothing of why there is no certificate
     try:
         after = look(job.state_directory, job.name, job.identity)
     except AgentError:

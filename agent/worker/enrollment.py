@@ -15,7 +15,7 @@ from agent.cmp.certificates import Facts, load, read
 from agent.cmp.states import State
 from agent.cmp.transaction import Transaction
 from agent.contract import Action, Job, Outcome, Verdict
-from agent.errors import StateCorrupt, StateError
+from agent.errors import NoCertificate, StateCorrupt, StateError
 from agent.events import Event, sentence
 from agent.frozen import frozen
 from agent.net.http import CmpClient
@@ -61,6 +61,7 @@ def perform(
     work = _Work(job, secret, keys, reporter, environment, store)
     try:
         with store.lock():
+            counts = job.action not in _WITHOUT_RECORD
             try:
                 if job.action is Action.DEPLOY:
                     outcome = deploy(job, store, reporter, environment)
@@ -70,7 +71,8 @@ def perform(
                     outcome = work.run()
             except verdicts.REPORTED as error:
                 outcome = verdicts.outcome_of(error, by_secret=secret is not None)
-            if job.action not in _WITHOUT_RECORD:
+                counts = counts and not isinstance(error, NoCertificate)
+            if counts:
                 _record(store, job, outcome, reporter, environment.now(), secret=secret)
             installed = outcome.verdict in _INSTALLED
             if installed and job.identity.deploy:

@@ -23,7 +23,7 @@ from agent.cmp.request import Originator, Wanted, wanted_extensions
 from agent.cmp.revocation import Checking, Mode
 from agent.cmp.terms import Learning, Source
 from agent.contract import Action
-from agent.errors import ConfigurationError, StateError
+from agent.errors import NoCertificate, StateError
 from agent.frozen import frozen
 from agent.settings import ExtendedKeyUsage, KeyUsage, RenewalContents, RenewalMethod
 from agent.store.authorities import AuthorityStore
@@ -116,7 +116,7 @@ def make_plan(
     """Return the plan for ``job``.
 
     Raises:
-        ConfigurationError: a file or setting cannot be used, or there is nothing to renew.
+        ConfigurationError: a file or setting cannot be used; ``NoCertificate``: there is nothing to renew.
         SecretError: the one-time secret is needed and missing.
         KeyStoreError: a key the plan needs cannot be used.
         LocalError: a key cannot sign as the profile and the configuration want it.
@@ -125,8 +125,8 @@ def make_plan(
     anchors = _anchors(job, current)
     old = load(current.certificate) if job.action is Action.RENEW and current else None
     if job.action is Action.RENEW and old is None:
-        raise ConfigurationError(
-            f"{job.name} has no certificate that could be renewed",
+        raise NoCertificate(
+            "there is no certificate yet that could be renewed",
             remedy=f"Run 'enrollctl enroll {job.name}' first.",
         )
     method = job.identity.renewal.method if old else RenewalMethod.ENROLL

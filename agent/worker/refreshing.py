@@ -13,7 +13,7 @@ from agent.cmp.errors import MalformedMessage, RemoteError, UntrustedPeer
 from agent.cmp.messages import MAXIMUM_CERTIFICATES, Info
 from agent.cmp.revocation import crl_status
 from agent.contract import Outcome, Verdict
-from agent.errors import ConfigurationError, TransportError
+from agent.errors import NoCertificate, TransportError
 from agent.events import Event, sentence
 from agent.store.authorities import AuthorityStore
 from agent.worker.conversation import OutOfPatience
@@ -49,13 +49,13 @@ def refresh(job: Job, store: IdentityStore, keys: Keyring, reporter: Reporter, e
     not, and say what our own certificate is worth.
 
     Raises:
-        ConfigurationError: there is no certificate to ask with.
+        NoCertificate: there is none to ask with.
         RemoteError, TransportError: no acceptable answer.
         StateError: the disk does not let us.
     """
     if store.current is None:
-        raise ConfigurationError(
-            f"{job.name} has no certificate to ask with", remedy=f"Run 'enrollctl enroll {job.name}' first."
+        raise NoCertificate(
+            "there is no certificate yet to ask with", remedy=f"Run 'enrollctl enroll {job.name}' first."
         )
     note_beginning(store, job, environment.now())
     desk = _Desk(job, store, keys, reporter, environment)

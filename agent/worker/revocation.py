@@ -10,7 +10,7 @@ from agent.cmp.reasons import REVOCATION_REASONS
 from agent.cmp.request import Revocation
 from agent.cmp.transaction import Answered, Declined, Transaction
 from agent.contract import Outcome, Verdict
-from agent.errors import ConfigurationError
+from agent.errors import ConfigurationError, NoCertificate
 from agent.events import Event, sentence
 from agent.net.http import CmpClient
 from agent.store.credential import REVOKED
@@ -32,12 +32,12 @@ def revoke(job: Job, store: IdentityStore, keys: Keyring, reporter: Reporter, en
     """Revoke the certificate in use; the lock of ``store`` is held. Nothing is removed from the disk.
 
     Raises:
-        ConfigurationError: there is no certificate, or no such reason.
+        ConfigurationError: no such reason; ``NoCertificate``: there is none.
         RemoteError, TransportError: no acceptable answer; ask again.
     """
     current = store.current
     if current is None:
-        raise ConfigurationError(f"{job.name} has no certificate", remedy="There is nothing to revoke.")
+        raise NoCertificate("there is no certificate", remedy="There is nothing to revoke.")
     if job.reason not in REVOCATION_REASONS:
         raise ConfigurationError(
             f"{job.reason!r} is no reason for a revocation", remedy=f"Choose one of {', '.join(REVOCATION_REASONS)}."

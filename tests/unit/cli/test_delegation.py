@@ -116,6 +116,18 @@ def test_a_failure_of_the_daemon_is_the_failure_of_the_command(station: Station)
     assert failed.remedy
 
 
+def test_a_renewal_of_nothing_does_not_hide_why_there_is_no_certificate(station: Station) -> None:
+    station.write_secret("mistyped")
+    with daemon(station) as enrolld:
+        until(lambda: enrolld.times("what to do: Check reference and secret"), seconds=60)
+        failed = station.run("renew")
+        assert failed.code == 2
+        assert failed.problem == "ike: there is no certificate yet that could be renewed"
+        shown = station.run("status", "ike")
+    assert "state:        needs-secret\n" in shown.out
+    assert "what to do:   Check reference and secret" in shown.out
+
+
 def test_the_command_waits_while_the_ca_is_undecided_and_the_daemon_asks(
     slow_station: Station, slow_lab: LabCa
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,38 @@ def test_a_failed_attempt_is_told_with_its_remedy(store: IdentityStore) -> None:
     assert "attempts:     2 failed one after another\n" in text
     assert "last error:   3 hours ago: no address answered\n" in text
     assert "what to do:   Check the cable.\n" in text
+
+
+def test_what_enrolld_does_by_itself_is_what_is_next_where_it_runs(store: IdentityStore) -> None:
+    with store.lock():
+        failed(store)
+        history = store.state.load()
+        store.state.save(replace(history, next_action="try again", next_action_at=NOW + timedelta(minutes=5)))
+    for kept, following in ((True, "try again in 5 minutes"), (False, "enrollctl enroll ike")):
+        assert status.details(seen(store), NOW, kept=kept).endswith(f"\nnext:         {following}")
+        assert status.overview_table([seen(store)], NOW, kept=kept).endswith(f"  {following}")
+
+
+@pytest.mark.parametrize(
+    ("facts", "following"),
+    [
+        ({"state": "due", "next_action": "renew", "next_action_at": NOW - DAY}, "renew in 0 seconds"),
+        (
+            {
+                "state": "misconfigured",
+                "next_action": "try again, or at once after a reload",
+                "next_action_at": NOW + DAY,
+            },
+            "try again in 24 hours",
+        ),
+        ({"state": "revoked", "next_action": "renew", "next_action_at": NOW + DAY}, "enrollctl enroll ike"),
+        ({"state": "unenrolled"}, "enrollctl enroll ike"),
+    ],
+)
+def test_what_is_next_while_enrolld_runs(facts: dict[str, Any], following: str) -> None:
+    moment = facts.get("next_action_at")
+    one = Overview(name="ike", **facts | {"next_action_at": moment and moment.isoformat()})
+    assert status.overview_table([one], NOW, kept=True).endswith(f"  {following}")
 
 
 def test_a_failed_renewal_does_not_hide_that_the_certificate_is_valid(store: IdentityStore) -> None:

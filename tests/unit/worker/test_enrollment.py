@@ -109,6 +109,16 @@ def test_without_a_certificate_there_is_nothing_to_renew(desk: Desk) -> None:
     assert outcome.remedy == "Run 'enrollctl enroll ike' first."
 
 
+@pytest.mark.parametrize("action", [Action.RENEW, Action.REVOKE, Action.REFRESH])
+def test_what_needs_a_certificate_that_is_not_there_does_not_hide_why_there_is_none(desk: Desk, action: Action) -> None:
+    assert desk.do(secret=b"mistyped").verdict is Verdict.NEEDS_SECRET
+    before = desk.store.state.load()
+    outcome = desk.do(action, secret=None)
+    assert outcome.verdict is Verdict.MISCONFIGURED
+    assert outcome.text.startswith("there is no certificate")
+    assert desk.store.state.load() == before
+
+
 @pytest.mark.parametrize("request_type", RequestType)
 def test_every_request_for_a_first_certificate(desk: Desk, request_type: RequestType) -> None:
     desk.configure(identity={"request": request_type})
