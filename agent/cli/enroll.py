@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 @click.command("enroll")
 @click.argument("name", required=False)
 @click.option("--again", is_flag=True, help="Enroll although a valid certificate is installed.")
-@click.option("--start-over", is_flag=True, help="Give up an open request and begin a new one with a new key.")
+@click.option(
+    "--start-over",
+    is_flag=True,
+    help="Begin anew with a new key: give up an open request, and enroll although a valid certificate is installed.",
+)
 @wait_option
 @json_option
 @click.pass_obj

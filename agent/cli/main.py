@@ -128,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         where = error.ctx.command_path if error.ctx else output.PROGRAM
         output.problem(error.format_message(), f"See '{where} --help'.")
         code = 2
+    except SystemExit as end:  # output.stop has told why
+        code = end.code
     except (click.Abort, KeyboardInterrupt):
         output.end_line()
         output.problem("interrupted", "Run the command again to go on: nothing on disk was lost.")

@@ -77,8 +77,9 @@ def probe(context: Context, name: str, *, as_json: bool) -> int:
     """
     settings = load(context.config)
     if name not in settings.tokens:
-        known = ", ".join(sorted(settings.tokens)) or "none is configured"
-        raise ConfigurationError(f"there is no token {name!r}", remedy=f"Name one of: {known}.")
+        known = ", ".join(sorted(settings.tokens))
+        remedy = f"Name one of: {known}." if known else "Add it under `tokens` in the configuration."
+        raise ConfigurationError(f"there is no token {name!r}", remedy=remedy)
     return _show(settings, [name], as_json=as_json, insist=True, remove=False, sure=True)
 
 
@@ -94,8 +95,10 @@ def _show(settings: Settings, names: list[str], *, as_json: bool, insist: bool, 
                 f"{name}: nothing is removed, because not every credential can be read: {users.unread}", users.remedy
             )
         elif remove and orphans:
+            for reference in orphans:
+                output.note(f"{name}: nobody here uses the key {_called(reference)}")
             if not sure:
-                output.confirm(f"destroy {len(orphans)} keys on {name} for good?", option="--yes")
+                output.confirm(f"destroy what nobody here uses on {name} for good?", option="--yes")
             answer, users = _asked(settings, name, insist=insist, destroy=orphans)
         documents.append(_document(name, answer, users))
         if "report" not in answer:
@@ -146,6 +149,12 @@ def _users(settings: Settings) -> Users:
     return Users(by_key=by_key, unread=unread, remedy=remedy)
 
 
+def _called(reference: str) -> str:
+    """Return what a key is called: its label, else its CKA_ID."""
+    where = uri.parse(reference)
+    return where.object or (where.id or b"").hex()
+
+
 def _user(key: dict[str, Any], users: Users) -> str | None:
     return users.by_key.get(uri.parse(key["reference"]).id or b"")
 
@@ -173,8 +182,13 @@ def _words(report: dict[str, Any], users: Users) -> str:
     rows = []
     for one in report["keys"]:
         mine = "nobody: an orphan" if one["ours"] else "not made here"
-        where = uri.parse(one["reference"])
-        name = where.object or (where.id or b"").hex()
-        rows.append((name, one["algorithm"] or "-", "yes" if one["certificate"] else "no", _user(one, users) or mine))
+        rows.append(
+            (
+                _called(one["reference"]),
+                one["algorithm"] or "-",
+                "yes" if one["certificate"] else "no",
+                _user(one, users) or mine,
+            )
+        )
     lines.append(output.table(_HEADINGS, rows) if rows else "    no keys")
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from agent.cmp import names, protection
-from agent.cmp.errors import CmpError
+from agent.cmp.errors import CmpError, WrongMac
 from agent.cmp.failures import PKIFailureInfo as Failure
 from agent.cmp.messages import BodyType
 from agent.cmp.protection import Kind, ProtectionRules
@@ -135,6 +135,9 @@ class Gate:
         requester = Requester(identity=f"mac:{reference}", kind=Kind.MAC, reference=reference, secret=found[0])
         try:
             mac.verify(message, found[0], self._rules)
+        except WrongMac as error:
+            text = f"the MAC of the request is not made with the secret of the reference {reference!r}"
+            raise Refusal(Failure.BAD_MESSAGE_CHECK, text, requester) from error
         except CmpError as error:
             raise Refusal(Failure.BAD_MESSAGE_CHECK, str(error), requester) from error
         return requester

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,23 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert run(name, "--help") == 0
     told = capsys.readouterr().out
     assert told.startswith(f"Usage: enrollctl {name}") or "Usage: " in told
+
+
+def test_what_was_printed_before_a_command_stopped_is_not_lost() -> None:
+    """A process ends at once, and what a pipe has not got by then it never gets."""
+    script = """
+from agent.cli import main, output
+def command(*_, **__):
+    output.say("a result")
+    output.stop("nobody can be asked here", "Say yes.", 2)
+main.cli.main = command
+main.run()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "a result\n")
+    assert done.stderr.endswith("enrollctl: what to do: Say yes.\n")
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from agent.labca import LabCa, pki
 from agent.labca.certificates import DIGITAL_SIGNATURE, KEY_USAGE, Credential, plan_for, sign
 from agent.labca.encoding import Extension, named_bits
 from agent.labca.keys import LabKey
-from tests.unit.labca.entity import NOW, Entity, certificate_in, failures_in, lab
+from tests.unit.labca.entity import NOW, Entity, certificate_in, failures_in, lab, status_in
 
 MAC = MacParameters(salt=b"0123456789abcdef", iterations=200)
 
@@ -162,6 +162,8 @@ def test_a_wrong_secret_is_answered_under_the_right_one_and_an_unknown_reference
     entity.protector = MacProtector(b"wrong", MAC)
     got = entity.ask(entity.request())
     assert failures_in(got) == ("badMessageCheck",)
+    (said,) = status_in(got).text
+    assert said == "the MAC of the request is not made with the secret of the reference 'enb-4711'"
     verify_mac(got, b"one-time", ProtectionRules())
     got = entity.ask(entity.request(), sender_kid=b"unknown")
     assert got.protection is None
