@@ -37,6 +37,7 @@ _NOT: Final = """\
 - Keys in software are as safe as the disk and root are.
 - Memory of a worker is not wiped: Python cannot promise that. It lives for one job.
 - A CA that its operator lost control of can issue anything within the names that the device asks for.
+- What builds the package (pip, hatchling, setuptools) is pinned by its version, and not by the hashes of its files.
 - Quirks (configuration.md) each weaken one check; each says so in the journal when it is used."""
 
 
