@@ -162,12 +162,13 @@ def test_a_message_that_comes_in_drips_has_no_more_time_than_another(tmp_path: P
 
         def drip(peer: socket.socket) -> None:
             with peer, suppress(OSError):
-                peer.sendall(b"\0\0\0\xff")
                 while not over.wait(0.1):
                     peer.sendall(b"\1")
 
         with pytest.raises(ConsumerUnavailable, match="middle"), charon.connected():  # noqa: PT012 - one conversation
-            dripping = threading.Thread(target=drip, args=listener.accept()[:1])
+            peer, _ = listener.accept()
+            peer.sendall(b"\0\0\0\xff")
+            dripping = threading.Thread(target=drip, args=(peer,))
             dripping.start()
             try:
                 charon.keys()
