@@ -45,7 +45,7 @@ def text_of(answers: Answers, place: Path) -> str:
     anchors = [_anchors_path(place).name] if answers.trust_anchors else "enrollment"
     shared = {"reference": answers.reference, "secret": f"file:{secret_path(place, answers.name).name}"}
     document: dict[str, Any] = {
-        "state-directory": str(answers.state_directory),
+        "state-directory": str(answers.state_directory.absolute()),
         "authorities": {AUTHORITY: {"urls": list(answers.urls), "trust-anchors": anchors}},
         "identities": {
             answers.name: {

@@ -57,6 +57,23 @@ def test_with_the_root_in_a_file_nothing_is_learned(bare: Bare, lab: LabCa) -> N
     assert yaml.safe_load(bare.config.read_text())["authorities"]["operator"]["trust-anchors"] == ["operator-root.pem"]
 
 
+def test_a_state_directory_is_where_the_command_line_says_it_is(bare: Bare) -> None:
+    """In the configuration a relative path would start in the configuration's directory."""
+    given = [*bare.command(*bare.answers(), "--secret-file", bare.secret())]
+    given[given.index(bare.state)] = bare.state.name
+    done = subprocess.run(
+        given,
+        cwd=bare.directory,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(bare.config.read_text())["state-directory"] == str(bare.state)
+
+
 @pytest.mark.parametrize("missing", ["--url", "--reference", "--secret-file"])
 def test_what_is_missing_is_named_where_nobody_can_be_asked(bare: Bare, missing: str) -> None:
     given = [*bare.answers(), "--secret-file", bare.secret()]
