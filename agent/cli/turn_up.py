@@ -132,7 +132,7 @@ def stop_for_faults(results: tuple[Result, ...], *, force: bool) -> None:
         return
     output.stop(
         f"{faults[0].check}: {faults[0].reason}",
-        f"{output.sentence(faults[0].remedy)} Then run the command again; what was answered is kept.",
+        f"{output.sentence(faults[0].remedy)} Then run the command again, but leave out the answers: they are kept.",
         doctor.code(results),
     )
 

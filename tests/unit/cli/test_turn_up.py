@@ -100,6 +100,7 @@ def test_a_fault_that_the_doctor_finds_stops_before_anything_is_sent(bare: Bare,
     assert done.code == 1
     assert done.problem.startswith("state-directory: ")
     assert "chmod 700" in done.remedy
+    assert done.remedy.endswith("leave out the answers: they are kept."), "with them it would be asked to change a file"
     assert lab.record().certificates == before
     bare.state.chmod(0o700)
     assert bare.run().code == 0, "what was answered is kept"
