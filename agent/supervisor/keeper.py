@@ -6,7 +6,6 @@ For each identity: look at its directory, decide (``agent.supervisor.schedule``)
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -61,7 +60,7 @@ class Keeper:
         self._teller = teller
         self._uniform = uniform
         self._configuration: Configuration | None = None
-        self._unseen: deque[str] = deque()
+        self._unseen: dict[str, None] = {}
         self._looking = False
         self.stopping = False
         """Whether nothing is started any more."""
@@ -161,14 +160,15 @@ class Keeper:
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def _look_soon(self, name: str) -> None:
-        self._unseen.append(name)
+        self._unseen[name] = None
         if not self._looking:
             self._looking = True
             self._loop.after(0, self._look_on)
 
     def _look_on(self) -> None:
         for _ in range(min(_AT_A_TIME, len(self._unseen))):
-            self._consider(self._unseen.popleft())
+            del self._unseen[name := next(iter(self._unseen))]
+            self._consider(name)
         self._looking = bool(self._unseen)
         if self._looking:
             self._loop.after(0, self._look_on)

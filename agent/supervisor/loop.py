@@ -20,6 +20,8 @@ from agent.supervisor.clocks import boottime
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_FEW = 1024
+"""Moments that are kept although some of them were given up: sorting these out is not worth while."""
 LEISURE = 600.0
 """Seconds: whoever waits longer than this is served at the end of a slice, at most a tenth late."""
 
@@ -55,6 +57,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._exact: list[Timer] = []
         self._leisurely: list[Timer] = []
+        self._many = {id(one): _FEW for one in (self._exact, self._leisurely)}
         self._numbers = itertools.count()
         self._ended = False
         self.turns = 0
@@ -84,8 +87,17 @@ class Loop:
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call ``call`` once, ``seconds`` from now."""
         timer = Timer(self._clock() + max(seconds, 0.0), next(self._numbers), call)
-        heapq.heappush(self._leisurely if seconds >= LEISURE else self._exact, timer)
+        timers = self._leisurely if seconds >= LEISURE else self._exact
+        heapq.heappush(timers, timer)
+        if len(timers) > self._many[id(timers)]:
+            self._sort_out(timers)
         return timer
+
+    def _sort_out(self, timers: list[Timer]) -> None:
+        """Drop those that were given up: each reload in a storm gives up all of them, hours before their moment."""
+        timers[:] = [one for one in timers if one.call is not None]
+        heapq.heapify(timers)
+        self._many[id(timers)] = max(2 * len(timers), _FEW)
 
     def end(self) -> None:
         """Let :meth:`run` return after this turn."""

@@ -466,6 +466,24 @@ def test_a_reload_lets_running_jobs_end_and_drops_who_is_gone(tmp_path: Path) ->
     assert sorted(post.jobs) == [("a", "enroll"), ("b", "enroll"), ("d", "enroll")]
 
 
+def test_a_storm_of_reloads_is_one_look_at_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def see(state: Path, name: str, *of: Any, **more: Any) -> Overview:
+        looked.append(name)
+        return look(state, name, *of, **more)
+
+    names = [f"cell-{number:02d}" for number in range(40)]
+    post = Post(tmp_path)
+    for name in names:
+        install(post.state, name, START, 90 * DAY)
+    monkeypatch.setattr(keeper, "look", see)
+    for _ in range(30):
+        post.configure(*names)
+    post.loop.serve_until(0)
+    assert looked == names
+
+
 def test_who_is_dropped_and_taken_again_while_his_job_runs_has_one_job(tmp_path: Path) -> None:
     post = Post(tmp_path, "a")
     post.pass_(0.5)

@@ -92,3 +92,16 @@ def test_a_loop_that_is_told_to_end_before_it_runs_does_not_wait(loop: Loop) -> 
     loop.end()
     loop.run()
     assert loop.turns == 0
+
+
+@pytest.mark.parametrize("seconds", [60.0, 3 * LEISURE])
+def test_moments_that_are_given_up_again_and_again_take_no_memory(loop: Loop, seconds: float) -> None:
+    called: list[str] = []
+    kept = [loop.after(0, lambda: called.append("kept"))]
+    for _ in range(50):
+        batch = [loop.after(seconds, lambda: called.append("given up")) for _ in range(1000)]
+        for one in batch:
+            one.cancel()
+    assert sum(map(len, (loop._exact, loop._leisurely))) < 5000
+    loop.turn()
+    assert (called, kept[0].call) == (["kept"], None)
