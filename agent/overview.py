@@ -236,7 +236,7 @@ def _certificate(
     if REVOKED in current.marks:
         return "revoked"
     state = plan.state(now)
-    clock_is_behind = clock.assess(now, build_time=RELEASED) is not clock.ClockState.TRUSTED
+    clock_is_behind = clock.assess(now, build_time=RELEASED) is clock.ClockState.UNTRUSTED_PAST
     facts["usable"] = state in _GOOD or (state is CertificateState.NOT_YET_VALID and clock_is_behind)
     if state is CertificateState.NOT_YET_VALID:
         trouble = f"by this machine's clock ({now:%Y-%m-%d %H:%M} UTC) the certificate is not valid yet"

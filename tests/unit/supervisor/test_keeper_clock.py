@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agent.contract import Action, Outcome, Verdict
 from agent.events import Event
+from agent.overview import look
 from agent.policy.clock import PATIENCE
 from agent.settings import DeployTarget, HookTarget
 from agent.store.generations import IdentityStore
@@ -39,6 +40,18 @@ def test_a_clock_that_cannot_be_right_is_waited_for_but_not_for_ever(tmp_path: P
     assert post.count(Event.CLOCK_DOUBTED) == 1
     post.pass_(2)
     assert post.jobs == [("ike", "enroll")]
+
+
+@pytest.mark.parametrize(
+    ("now", "usable"), [(EPOCH, True), (START, False), (START + 11 * 365 * timedelta(days=1), False)]
+)
+def test_a_certificate_that_is_not_valid_yet_may_be_used_only_where_the_clock_is_behind(
+    tmp_path: Path, now: datetime, *, usable: bool
+) -> None:
+    # Ten years after its release the program does not doubt a clock that is right.
+    install(tmp_path, "ike", now + timedelta(hours=1), DAY)
+    seen = look(tmp_path, "ike", now=now)
+    assert (seen.state, seen.usable) == ("not-yet-valid", usable)
 
 
 def test_once_the_clock_is_set_nobody_waits_longer(tmp_path: Path) -> None:
