@@ -20,6 +20,8 @@ COMMAND: Final = (sys.executable, "-I", "-m", "agent.config")
 PATIENCE: Final = 60.0
 """Seconds until a reader of the file counts as hanging: a disk or a network file system that does not answer."""
 _LARGEST: Final = 16 * 1_048_576
+_AGAIN: Final = 5.0
+"""Seconds until it is looked at again when it was to end: what hangs in the kernel does not hear even SIGKILL."""
 
 
 class Reading:
@@ -49,9 +51,10 @@ class Reading:
         return octets is None
 
     def hurry(self, now: float) -> float:
-        """End it when it takes too long; return the seconds until then. ``now`` is on the monotonic clock."""
+        """End it when it takes too long; return the seconds until that is due. ``now`` is on the monotonic clock."""
         if now >= self._ends_at:
             self.process.signal(signal.SIGKILL)
+            self._ends_at = now + _AGAIN
         return max(self._ends_at - now, 0.0)
 
     def close(self) -> bytes:

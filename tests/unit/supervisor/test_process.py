@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.supervisor import reading
+from agent.supervisor.loop import Loop
 from agent.supervisor.process import Process
+from agent.supervisor.watching import Watch
 
 SLEEPS = ("/bin/sleep", "60")
 
@@ -34,7 +37,10 @@ def until_ended(pid: int) -> None:
 
 LIMITED = """
 import resource, signal
+from agent.supervisor import reading
+from agent.supervisor.loop import Loop
 from agent.supervisor.process import Process
+from agent.supervisor.watching import Watch
 GIBIBYTE = 1 << 30
 resource.setrlimit(resource.RLIMIT_AS, (4 * GIBIBYTE, 4 * GIBIBYTE))
 for wanted in (8, 2):
@@ -70,3 +76,23 @@ def test_one_that_was_given_up_takes_no_place_once_it_has_ended() -> None:
     until_ended(other.pid)
     assert other.poll() == -signal.SIGKILL, "the end of the others is still theirs"
     other.close()
+
+
+def test_a_reader_of_the_file_that_hears_no_signal_is_no_reason_to_be_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a network file system that went away: it waits in the kernel, for days.
+    monkeypatch.setattr(reading, "PATIENCE", 0.1)
+    deaf = reading.Reading(tmp_path / "60", command=("/bin/sh", "-c", "exec sleep 60"))
+    monkeypatch.setattr(deaf.process, "signal", lambda _: None)
+    loop = Loop()
+    Watch(loop, deaf, lambda: None)
+    end = time.monotonic() + 1
+    loop.after(1, lambda: None)
+    while time.monotonic() < end:
+        loop.turn()
+    assert loop.turns < 20
+    loop.close()
+    os.kill(deaf.process.pid, signal.SIGKILL)
+    until_ended(deaf.process.pid)
+    deaf.close()
