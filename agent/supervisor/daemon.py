@@ -27,12 +27,18 @@ from agent.supervisor.watching import Watch
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.overview import Overview
+
 _SIGNAL_OCTETS: Final = 64
 _MEBIBYTE: Final = 1 << 20
 _REMEMBER_AGAIN: Final = 3600.0
 """Seconds until the time is written down again that could not be: no disk is full for ever."""
 _METRICS_DELAY: Final = 2.0
 """Seconds that changes are gathered before the file of figures is written."""
+_METRICS_AGAIN: Final = 60.0
+"""Seconds until it is written again where it could not be."""
+_AT_A_TIME: Final = 16
+"""Identities that are looked at for it in one turn of the loop."""
 
 
 class Daemon:
@@ -61,6 +67,10 @@ class Daemon:
         self._alive_at = 0.0
         self._control: Control | None = None
         self._metrics_again = False
+        """Whether the figures will be written anew, for what has changed so far."""
+        self._metrics_begun = False
+        self._metrics_lost = False
+        """Whether they could not be written the last time."""
 
     def run(self) -> int:
         """Return 0 after SIGTERM or SIGINT, 2 for a configuration that cannot be used at the start."""
@@ -159,16 +169,42 @@ class Daemon:
             note = f"there is no control socket in {directory}: {error.strerror or error}"
             self.teller.tell(Event.NOTE, {"REMEDY": remedy}, note=note)
 
-    def _write_metrics(self) -> None:
-        """Write the figures, and look again a while later: a burst of changes is one write."""
+    def _metrics_in(self, seconds: float) -> None:
+        if not self._metrics_again:
+            self._metrics_again = True
+            self.loop.after(seconds, self._begin_metrics)
+
+    def _begin_metrics(self) -> None:
+        """Look at everybody for the figures, and look again a while later: a burst of changes is one write."""
         self._metrics_again = False
-        path = self.keeper.configuration.common.daemon.metrics
-        if path is None:
+        if self._metrics_begun:
+            self._metrics_in(_METRICS_DELAY)
             return
+        self._metrics_begun = True
+        self._go_on_with_metrics(list(self.keeper.configuration.identities), [])
+
+    def _go_on_with_metrics(self, left: list[str], seen: list[Overview]) -> None:
+        """Look at some more: signals, clients and the watchdog do not wait for a thousand. Write it all at the end."""
+        known = self.keeper.configuration.identities  # a reload may have dropped some of them meanwhile
+        seen += [self.keeper.look_at(name) for name in left[:_AT_A_TIME] if name in known]
+        if left[_AT_A_TIME:]:
+            self.loop.after(0, lambda: self._go_on_with_metrics(left[_AT_A_TIME:], seen))
+            return
+        self._metrics_begun = False
+        path = self.keeper.configuration.common.daemon.metrics
+        if path is not None:
+            self._write_metrics(path, seen)
+
+    def _write_metrics(self, path: Path, seen: list[Overview]) -> None:
         try:
-            metrics.write(path, metrics.text(self.keeper.look_at_all()))
+            metrics.write(path, metrics.text(seen))
         except AgentError as error:
-            self.teller.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the figures are not up to date: {error}")
+            if not self._metrics_lost:
+                self.teller.tell(Event.NOTE, {"REMEDY": error.remedy}, note=f"the figures are not up to date: {error}")
+            self._metrics_lost = True
+            self._metrics_in(_METRICS_AGAIN)
+        else:
+            self._metrics_lost = False
 
     def _refuse(self, error: AgentError) -> None:
         mistakes = getattr(error, "mistakes", ())
@@ -197,9 +233,8 @@ class Daemon:
         if self.keeper.changed:
             self.keeper.changed = False
             self.notifier.status(self._status())
-            if not self._metrics_again and self.keeper.configuration.common.daemon.metrics is not None:
-                self._metrics_again = True
-                self.loop.after(_METRICS_DELAY, self._write_metrics)
+            if self.keeper.configuration.common.daemon.metrics is not None:
+                self._metrics_in(_METRICS_DELAY)
         interval = self.notifier.watchdog_interval
         if interval is not None and self.loop.now() >= self._alive_at:
             self._alive_at = self.loop.now() + interval / 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from agent.labca import LabCa, LabCaSettings, running
-from agent.overview import look
+from agent.overview import Overview, look
 from agent.supervisor import reading
 from agent.supervisor.clocks import ClockFile
 from agent.supervisor.daemon import Daemon
@@ -196,6 +198,54 @@ def test_that_the_time_cannot_be_written_down_is_told_once_and_tried_again(
     assert told == ["note"]
     (tmp_path / "clock.json").rmdir()
     assert at(11_100) is not None
+    ours.loop.close()
+
+
+def for_figures(directory: Path, names: list[str]) -> Daemon:
+    """Return a daemon whose identities are all well, to be turned by hand."""
+    ours = Daemon(directory / "enrolld.yaml", cast("Any", None))
+    settings = SimpleNamespace(daemon=SimpleNamespace(metrics=directory / "later" / "enrolld.prom"))
+    configuration = SimpleNamespace(common=settings, identities=dict.fromkeys(names))
+    ours.keeper = cast(
+        "Any", SimpleNamespace(configuration=configuration, look_at=lambda name: Overview(name=name, state="valid"))
+    )
+    return ours
+
+
+def test_the_figures_of_many_are_gathered_over_many_turns(tmp_path: Path) -> None:
+    (tmp_path / "later").mkdir()
+    names = [f"cell-{number:03d}" for number in range(100)]
+    ours = for_figures(tmp_path, names)
+    ours._metrics_in(0)
+    ours._metrics_in(0)
+    turns = 0
+    while not (tmp_path / "later" / "enrolld.prom").exists():
+        ours.loop.turn()
+        ours._metrics_in(3600)
+        turns += 1
+        assert turns < 20
+    assert turns >= len(names) // 16
+    text = (tmp_path / "later" / "enrolld.prom").read_text()
+    assert re.findall(r'_state\{identity="([^"]+)"', text) == names
+    ours.loop.close()
+
+
+def test_that_the_figures_cannot_be_written_is_told_once_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.supervisor.daemon._METRICS_AGAIN", 0.05)
+    ours = for_figures(tmp_path, ["ike"])
+    told: list[str] = []
+    ours.teller.listeners.append(lambda _, text, __: told.append(text))
+    ours._metrics_in(0)
+    for _ in range(5):
+        ours.loop.turn()
+    assert len(told) == 1
+    assert "the figures are not up to date" in told[0]
+    (tmp_path / "later").mkdir()
+    while not (tmp_path / "later" / "enrolld.prom").exists():
+        ours.loop.turn()
+    assert 'identity="ike"' in (tmp_path / "later" / "enrolld.prom").read_text()
     ours.loop.close()
 
 
