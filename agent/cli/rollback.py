@@ -20,6 +20,7 @@ from agent.frozen import frozen
 from agent.store.deployment import DeploymentFile
 from agent.store.generations import Generation, IdentityStore
 from agent.store.token_keys import KEY_DESTROYED
+from hsm import uri
 
 if TYPE_CHECKING:
     from agent.cli.main import Context
@@ -56,9 +57,11 @@ def command(context: Context, name: str | None, *, as_json: bool) -> int:
         store.switch(generation)
         _let_go(store)
     description = generation.description
-    deployment = (
-        run_job(settings, name, Action.DEPLOY, again=True, wait=0) if settings.identities[name].deploy else None
-    )
+    consumers = settings.identities[name].deploy
+    deployment = None
+    if consumers or uri.is_token_key(generation.key_reference):  # beside which the certificate stands
+        outcome = run_job(settings, name, Action.DEPLOY, again=True, wait=0)
+        deployment = outcome if consumers or outcome.verdict is not Verdict.DONE else None
     if as_json:
         facts: Any = {key: str(description[key]) for key in ("subject", "serial", "not_before", "not_after")}
         told = RolledBack(identity=name, generation=generation.number, deployment=deployment, **facts)

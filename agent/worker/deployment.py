@@ -19,6 +19,8 @@ from agent.worker import consumer_secrets
 from agent.worker.credentials import Credentials
 from agent.worker.deployment_outcome import outcome
 from agent.worker.deployment_times import Times
+from agent.worker.installing import put_beside_key
+from agent.worker.keyring import Keyring
 from agent.worker.words import short_wait
 from hsm.errors import KeyStoreError
 
@@ -52,10 +54,22 @@ def deploy(
     current = store.current
     if current is None:
         return Outcome(verdict=Verdict.DONE, text="there is no certificate yet that could be deployed")
+    if job.again:  # a person may have gone back
+        _stand_beside(current, Keyring.of(job, pins), reporter)
     if not job.identity.deploy:
         return Outcome(verdict=Verdict.DONE, text="no consumer is configured")
     hands = consumer_secrets.hands(job, reporter, pins, passwords)
-    return _Deployment(job, store, reporter, environment, hands).run(current)
+    keys = Keyring.of(job, pins)
+    return _Deployment(job, store, reporter, environment, hands, keys).run(current)
+
+
+def _stand_beside(generation: Generation, keys: Keyring, reporter: Reporter) -> None:
+    """Have the certificate in use stand beside its key on a token; consumers that do not look there need not wait."""
+    try:
+        put_beside_key(keys, generation, reporter)
+    except (KeyStoreError, ConfigurationError) as error:
+        note = f"another certificate may stand beside the key on its token: {error}"
+        reporter.tell(Event.NOTE, {"REMEDY": error.remedy}, note=note)
 
 
 class _Refused(Exception):
@@ -70,9 +84,17 @@ class _Refused(Exception):
 
 class _Deployment:
     def __init__(
-        self, job: Job, store: IdentityStore, reporter: Reporter, environment: Environment, hands: Hands
+        self,
+        job: Job,
+        store: IdentityStore,
+        reporter: Reporter,
+        environment: Environment,
+        hands: Hands,
+        keys: Keyring,
     ) -> None:
         self._job = job
+        self._reporter = reporter
+        self._keys = keys
         self._store = store
         self._tell = reporter.tell
         self._environment = environment
@@ -226,7 +248,7 @@ class _Deployment:
             held_until=self._times.after(wait),
         )
         self._file.save(self._record)
-        self._store.switch(refused.previous)
+        self._switch(refused.previous)
         self._tell(
             Event.ROLLED_BACK,
             _fields(refused.label, refused.previous) | {"REMEDY": refused.error.remedy},
@@ -259,9 +281,13 @@ class _Deployment:
             took = self._one(label, settings, held, RENEWED, again=False)
             if took is None and self._credentials.usable(current):
                 return current
-        self._store.switch(held)
+        self._switch(held)
         self._release()
         return held
+
+    def _switch(self, generation: Generation) -> None:
+        self._store.switch(generation)
+        _stand_beside(generation, self._keys, self._reporter)
 
     def _release(self) -> None:
         self._record = self._record.released()

@@ -49,7 +49,7 @@ def install(
     """
     if confirmed:
         store.mark(generation, CONFIRMED, value=True)
-    _put_beside_key(keys, generation, reporter)
+    put_beside_key(keys, generation, reporter)
     store.switch(generation)
     store.transaction.clear()
     try:
@@ -67,7 +67,7 @@ def install(
     )
 
 
-def _put_beside_key(keys: Keyring, generation: Generation, reporter: Reporter) -> None:
+def put_beside_key(keys: Keyring, generation: Generation, reporter: Reporter) -> None:
     """Store the certificate beside a key of ours on a token; one that takes no certificates is no obstacle."""
     reference = generation.key_reference
     if not uri.is_token_key(reference) or not (uri.parse(reference).object or "").startswith(uri.OURS):

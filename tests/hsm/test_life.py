@@ -214,6 +214,29 @@ def test_a_renewal_with_the_same_key_replaces_the_certificate_beside_it(station:
     assert len(objects(token, "privkey")) == len(objects(token, "cert")) == 1
 
 
+@pytest.mark.parametrize("by_itself", [False, True], ids=["by a person", "by itself"])
+def test_going_back_brings_the_certificate_beside_the_same_key_back_too(
+    station: TokenStation, token: Token, *, by_itself: bool
+) -> None:
+    (hook := station.directory / "hook").write_text("#!/bin/sh\ntest ! -e $0.broken\n")
+    hook.chmod(0o755)
+    station.identity |= {"renewal": {"key": "same"}}
+    if by_itself:
+        station.identity["deploy"] = [{"hook": {"command": [str(hook)], "on-failure": "rollback"}}]
+    station.configure()
+    good(station, "enroll")
+    first = station.current.certificate
+    if by_itself:
+        (station.directory / "hook.broken").touch()
+        assert station.run("renew").code == 1
+    else:
+        good(station, "renew")
+        good(station, "rollback")
+    assert station.current.certificate == first
+    (one,) = token.store(station.directory / "memory").inventory()
+    assert one.certificate == first
+
+
 def test_a_request_that_came_to_nothing_leaves_no_key_behind(station: TokenStation, token: Token) -> None:
     station.write_secret("wrong")
     assert station.run("enroll").code == 4
