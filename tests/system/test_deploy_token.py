@@ -185,7 +185,7 @@ def test_a_software_key_that_is_refused_again_and_again_leaves_charon_the_key_on
             assert lab.enb.keys() == keys
         lab.enb.swanctl("--rekey", "--ike", "gw", "--reauth")
         until(lambda: len(lab.enb.established()) == 1)
-        assert lab.reaches()
+        until(lab.reaches)  # one packet may be lost: see "No packet lost" in docs/deployment.md
 
         # Without the PIN there is no way back, which is told beside the refusal, and not in its place.
         (enb.directory / "pin").unlink()
@@ -193,4 +193,4 @@ def test_a_software_key_that_is_refused_again_and_again_leaves_charon_the_key_on
         assert "AUTHENTICATION_FAILED" in refused.problem, refused.err
         assert "charon may lack the previous certificate" in refused.err
         assert "the PIN of the token hsm is not to be had" in refused.err
-        assert lab.reaches()
+        until(lab.reaches)  # one packet may be lost: see "No packet lost" in docs/deployment.md
