@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-REFERENCE: Final = "site"
-SECRET: Final = "Corr3ct-h0rse-battery"
-_ENROLLCTL: Final = Path(sys.executable).with_name("enrollctl")
+from tests.station import ENROLLCTL, REFERENCE, SECRET
+
 _LAST_WORDS: Final = "every message served is one line from here on"
 _PATIENCE: Final = 60.0
 
@@ -44,9 +42,9 @@ class Authority:
 
 @contextmanager
 def lab_ca(directory: Path) -> Iterator[Authority]:
-    """Run a lab CA for the block; everybody shares the secret :data:`SECRET`."""
+    """Run a lab CA for the block; everybody shares the reference and the secret of :mod:`tests.station`."""
     command = [
-        str(_ENROLLCTL),
+        str(ENROLLCTL),
         "lab-ca",
         "--directory",
         str(directory),

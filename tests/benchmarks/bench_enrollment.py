@@ -29,7 +29,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +48,7 @@ from agent.settings import (
 )
 from agent.worker.enrollment import perform
 from agent.worker.reporting import Reporter
+from tests.benchmarks.authority import Authority, lab_ca
 from tests.benchmarks.tables import table, verdict
 from tests.station import ENROLLCTL, ENVIRONMENT, REFERENCE, SECRET, SUBJECT, Station
 
@@ -123,39 +123,13 @@ def run(*command: object, **options: object) -> None:
     )
 
 
-@contextmanager
-def lab_ca(directory: Path) -> Iterator[str]:
-    """Run a lab CA in a process of its own; give its address."""
-    command = [
-        str(ENROLLCTL),
-        "lab-ca",
-        "--directory",
-        str(directory),
-        "--port",
-        "0",
-        "--secret",
-        f"{REFERENCE}={SECRET}",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        try:
-            line = next(line for line in process.stdout if "urls:" in line)
-            drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
-            yield line.split("[")[1].split("]")[0].strip("\"' ")
-        finally:
-            process.terminate()
-            process.wait()
-            drain.wait()
-
-
-def openssl(place: Path, url: str, key: tuple[str, ...], *options: str) -> Callable[[], None]:
+def openssl(place: Path, ca: Authority, key: tuple[str, ...], *options: str) -> Callable[[], None]:
     """Return the work of OpenSSL: make a key, get a certificate for it."""
-    host, _, path = url.removeprefix("http://").partition("/")
 
     def work() -> None:
         run("openssl", "genpkey", *key, "-out", place / "key.pem")
         run(
-            *("openssl", "cmp", "-cmd", "ir", "-server", host, "-path", path),
+            *("openssl", "cmp", "-cmd", "ir", "-server", ca.host, "-path", ca.path),
             *("-ref", REFERENCE, "-secret", f"pass:{SECRET}", "-subject", "/O=Operator/CN=enb-4711"),
             *("-newkey", place / "key.pem", "-certout", place / "certificate.pem"),
             *("-digest", "sha256", "-mac", "hmacWithSHA256"),
@@ -165,13 +139,13 @@ def openssl(place: Path, url: str, key: tuple[str, ...], *options: str) -> Calla
     return work
 
 
-def authority(place: Path, url: str) -> AuthoritySettings:
+def authority(ca: Authority) -> AuthoritySettings:
     """Return the settings both of our rows use."""
-    settings = AuthoritySettings(urls=(url,), trust_anchors=(place / "lab-ca" / "root.pem",))
+    settings = AuthoritySettings(urls=(ca.url,), trust_anchors=(ca.root,))
     return replace(settings, mac=replace(settings.mac, iterations=ITERATIONS))
 
 
-def job_of(place: Path, url: str, key: KeyAlgorithm, state: Path | None = None) -> Job:
+def job_of(place: Path, ca: Authority, key: KeyAlgorithm, state: Path | None = None) -> Job:
     """Return an enrollment with nothing yet on disk, which is below ``state`` if that is given."""
     identity = IdentitySettings(
         authority="operator",
@@ -183,19 +157,19 @@ def job_of(place: Path, url: str, key: KeyAlgorithm, state: Path | None = None) 
         action=Action.ENROLL,
         name="ike",
         identity=identity,
-        authority=authority(place, url),
+        authority=authority(ca),
         state_directory=Path(tempfile.mkdtemp(prefix="state-", dir=state or place)),
     )
 
 
-def worker(place: Path, url: str, key: KeyAlgorithm) -> Callable[[], None]:
+def worker(place: Path, ca: Authority, key: KeyAlgorithm) -> Callable[[], None]:
     """Return the work of a worker: a job on standard input, an installed credential at the end."""
 
     def work() -> None:
         reader, writer = os.pipe()
         os.write(writer, SECRET.encode())
         os.close(writer)
-        job = replace(job_of(place, url, key), secret_descriptor=reader)
+        job = replace(job_of(place, ca, key), secret_descriptor=reader)
         document = json.dumps(structure.to_json(job)).encode()
         run(sys.executable, "-I", "-m", "agent.worker", input=document, pass_fds=(reader,))
         os.close(reader)
@@ -204,7 +178,7 @@ def worker(place: Path, url: str, key: KeyAlgorithm) -> Callable[[], None]:
     return work
 
 
-def in_a_row(place: Path, url: str, key: KeyAlgorithm, number: int, state: Path) -> Callable[[], Figures]:
+def in_a_row(place: Path, ca: Authority, key: KeyAlgorithm, number: int, state: Path) -> Callable[[], Figures]:
     """Return a worker's jobs one after the other in one process; the figures are those of one job."""
 
     def jobs(documents: list[bytes]) -> None:
@@ -215,7 +189,7 @@ def in_a_row(place: Path, url: str, key: KeyAlgorithm, number: int, state: Path)
                 assert outcome.verdict is Verdict.ISSUED, outcome
 
     def work() -> Figures:
-        documents = [json.dumps(structure.to_json(job_of(place, url, key, state))).encode() for _ in range(number + 1)]
+        documents = [json.dumps(structure.to_json(job_of(place, ca, key, state))).encode() for _ in range(number + 1)]
         jobs(documents[:1])  # what is made at the first use only
         gc.freeze()  # as a worker does
         whole = spent(lambda: jobs(documents[1:]), resource.RUSAGE_SELF)
@@ -224,16 +198,14 @@ def in_a_row(place: Path, url: str, key: KeyAlgorithm, number: int, state: Path)
     return work
 
 
-def command(place: Path, url: str, key: KeyAlgorithm) -> Callable[[], None]:
+def command(place: Path, ca: Authority, key: KeyAlgorithm) -> Callable[[], None]:
     """Return the work of ``enrollctl enroll``."""
 
     def work() -> None:
         station = Station(
             Path(tempfile.mkdtemp(prefix="station-", dir=place)), identity={"key": {"algorithm": key.value}}
         )
-        station.configure(
-            urls=[url], trust_anchors=[str(place / "lab-ca" / "root.pem")], mac={"iterations": ITERATIONS}
-        )
+        station.configure(urls=[ca.url], trust_anchors=[str(ca.root)], mac={"iterations": ITERATIONS})
         run(ENROLLCTL, "--config", station.config, "enroll", "ike")
 
     return work
@@ -249,11 +221,11 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         tempfile.TemporaryDirectory(dir=MEMORY) as memory,
-        lab_ca(Path(folder) / "lab-ca") as url,
+        lab_ca(Path(folder) / "lab-ca") as ca,
     ):
         place = Path(folder)
         for key in KEYS:
-            rows = rows_of(place, Path(memory), url, key, options.jobs)
+            rows = rows_of(place, Path(memory), ca, key, options.jobs)
             taken: dict[str, list[Figures]] = {name: [] for name in rows}
             for _ in range(options.rounds):
                 for name, work in rows.items():
@@ -267,18 +239,18 @@ def main() -> None:
             print(line)
 
 
-def rows_of(place: Path, memory: Path, url: str, key: KeyAlgorithm, jobs: int) -> dict[str, Callable[[], Figures]]:
+def rows_of(place: Path, memory: Path, ca: Authority, key: KeyAlgorithm, jobs: int) -> dict[str, Callable[[], Figures]]:
     """Return what is measured, by its name."""
     processes = {
-        FAST: openssl(place, url, KEYS[key], "-keep_alive", "0"),
-        DEFAULTS: openssl(place, url, KEYS[key]),
-        WORKER: worker(place, url, key),
-        COMMAND: command(place, url, key),
+        FAST: openssl(place, ca, KEYS[key], "-keep_alive", "0"),
+        DEFAULTS: openssl(place, ca, KEYS[key]),
+        WORKER: worker(place, ca, key),
+        COMMAND: command(place, ca, key),
     }
     measured: dict[str, Callable[[], Figures]] = {name: partial(spent, work) for name, work in processes.items()}
     return measured | {
-        ROW: in_a_row(place, url, key, jobs, place),
-        ROW_IN_MEMORY: in_a_row(place, url, key, jobs, memory),
+        ROW: in_a_row(place, ca, key, jobs, place),
+        ROW_IN_MEMORY: in_a_row(place, ca, key, jobs, memory),
     }
 
 

@@ -29,9 +29,10 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.benchmarks import certmonger
-from tests.benchmarks.authority import REFERENCE, SECRET, Authority, lab_ca
+from tests.benchmarks.authority import Authority, lab_ca
 from tests.benchmarks.processes import family_cpu, memory, until_quiet
 from tests.benchmarks.tables import command_line, table, verdict
+from tests.station import REFERENCE, SECRET
 
 ENROLLD: Final = Path(sys.executable).with_name("enrolld")
 _A_JOB: Final = 20.0

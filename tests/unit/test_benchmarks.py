@@ -134,7 +134,7 @@ def test_only_what_follows_the_introduction_is_a_message_served() -> None:
 
 def test_the_helper_asks_the_ca_it_is_written_for_and_has_no_word_left_to_fill_in(tmp_path: Path) -> None:
     script = helper(Authority(tmp_path, "127.0.0.1:8829", ".well-known/cmp"))
-    assert "-server 127.0.0.1:8829 -path /.well-known/cmp -ref site -secret pass:" in script
+    assert "-server 127.0.0.1:8829 -path /.well-known/cmp -ref enb-4711 -secret pass:" in script
     assert not {"HOST", "PATH", "REFERENCE", "SECRET"} & set(script.replace(":", " ").split())
     subprocess.run(["sh", "-n"], input=script, text=True, check=True)
     unsupported = subprocess.run(
