@@ -11,6 +11,7 @@
     ├── StructureError             a document between our programs is not what it should be (agent.structure)
     ├── SecretError                the one-time secret is missing or unreadable
     │   └── PinError               so is the PIN of a token
+    ├── MachineError               nothing can be read just now: no memory, no open file, a disk that fails
     ├── TransportError             no CMP message came back
     │   ├── Unreachable            no connection, or it broke before an answer
     │   ├── ServerBusy             503: the server says when to come again
@@ -78,6 +79,10 @@ class SecretError(AgentError):
 
 class PinError(SecretError):
     """The PIN of a token is not there, empty or unreadable. A PIN that the token refuses is another matter."""
+
+
+class MachineError(AgentError):
+    """This machine cannot even look: it lacks memory or open files, or its disk fails. What is there may be right."""
 
 
 class TransportError(AgentError):

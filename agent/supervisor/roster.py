@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.contract import Action, Job, Outcome, Verdict, vouching
-from agent.errors import AgentError, PinError, SecretError
+from agent.errors import AgentError, MachineError, PinError, SecretError
 from agent.overview import look
 from agent.store.generations import IdentityStore
 from agent.supervisor import schedule
@@ -25,6 +25,12 @@ _FIRST: Final = (False, "")
 """More urgent than anything that the schedule says."""
 _RECORDED_HERE: Final = frozenset({Verdict.CRASHED, Verdict.TIMED_OUT})
 """Verdicts that the worker could not write into the history itself."""
+_WITHOUT_SECRETS: Final = (
+    (PinError, Verdict.NEEDS_PIN),
+    (SecretError, Verdict.NEEDS_SECRET),
+    (MachineError, Verdict.FAILED),
+)
+"""How a job ends whose secrets are not to be had; the first that fits counts."""
 
 
 class Office(Protocol):
@@ -133,8 +139,8 @@ class Roster:
             return  # it stays in the queue: one job at a time on a token
         try:
             secrets = gather(job, ask=None)
-        except SecretError as error:
-            verdict = Verdict.NEEDS_PIN if isinstance(error, PinError) else Verdict.NEEDS_SECRET
+        except (SecretError, MachineError) as error:
+            verdict = next(verdict for kind, verdict in _WITHOUT_SECRETS if isinstance(error, kind))
             self._off_the_queue(kept)
             self._office.settle(kept, job, Outcome(verdict=verdict, text=str(error), remedy=error.remedy), ours=True)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Action
-from agent.errors import PinError, SecretError
+from agent.errors import MachineError, PinError, SecretError
 from agent.frozen import frozen
 from agent.supervisor.jobs import needs_secret, tokens_for
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 MAXIMUM: Final = 4096
 """Octets of a secret; a longer one is a wrong file."""
 _OTHERS: Final = 0o007
+_FAILING: Final = {
+    errno.EMFILE: "Raise the limit of open files (LimitNOFILE= of the unit, ulimit -n), and report it: few are needed.",
+    errno.ENFILE: "Find out which program has so many files open ('cat /proc/sys/fs/file-nr'), or raise fs.file-max.",
+    errno.ENOMEM: "Free memory, or raise the limit (MemoryMax= of the unit).",
+    errno.EIO: "See 'journalctl -k' for what the disk reports, and replace it.",
+}
+"""What a person does where the machine keeps us from looking: that says nothing about the secret, and may pass."""
 
 
 @frozen
@@ -63,6 +71,7 @@ def gather(job: Job, *, ask: Callable[[str], str] | None) -> Secrets:
     Raises:
         PinError: the PIN of a token is not to be had.
         SecretError: the one-time secret is needed and not to be had.
+        MachineError: nobody can tell whether they are to be had.
     """
     shared = None
     configured = job.identity.bootstrap.shared_secret
@@ -101,6 +110,7 @@ def read_secret(source: str, *, ask: Callable[[str], str] | None, wanted: Wanted
 
     Raises:
         SecretError: ``wanted.error``, when it is not there, empty, too long or open to others.
+        MachineError: the machine does not let us look.
     """
     kind, _, value = source.partition(":")
     match kind:
@@ -148,13 +158,16 @@ def _from_file(path: Path, wanted: Wanted) -> bytes:
                 )
             octets = stream.read(MAXIMUM + 1)
     except OSError as error:
+        what = f"the {wanted.noun} file {path} cannot be read: {error.strerror}"
+        if error.errno in _FAILING:
+            raise MachineError(what, remedy=_FAILING[error.errno]) from error
         remedy = f"Put the {wanted.noun} there, or correct where the configuration says it is."
         if isinstance(error, PermissionError):
             remedy = (
                 f"Run the command with sudo; if enrolld itself says this (user {os.geteuid()}), give it the file: "
                 f"'chown {os.geteuid()} {shlex.quote(str(path))}'."
             )
-        raise wanted.error(f"the {wanted.noun} file {path} cannot be read: {error.strerror}", remedy=remedy) from error
+        raise wanted.error(what, remedy=remedy) from error
     return _checked(octets, f"the file {path}", wanted)
 
 

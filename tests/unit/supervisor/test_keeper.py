@@ -415,6 +415,33 @@ def test_a_missing_secret_is_told_with_its_remedy_without_a_worker(tmp_path: Pat
     assert post.count(Event.NEEDS_PERSON) == 1
 
 
+def test_a_machine_that_lacks_open_files_is_tried_again_and_nobody_is_sent_for_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path)
+    open_ = os.open
+
+    def refuse(path: Any, *of: Any, **more: Any) -> int:
+        if path == post.secret:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return open_(path, *of, **more)
+
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(os, "open", refuse)
+        post.configure("ike")
+        post.pass_(1)
+        error = post.on_disk().last_error
+        assert error is not None
+        assert (error.verdict, post.on_disk().attempts) == (Verdict.FAILED, 1)
+        assert "LimitNOFILE=" in error.remedy
+        assert post.count(Event.NEEDS_PERSON) == 0
+        post.pass_(HOUR)
+        assert post.count(Event.FAILED) > 5
+        assert post.jobs == []
+    post.pass_(900)
+    assert post.keeper.identities["ike"].usable
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_who_waits_for_a_token_is_tried_at_once_when_it_comes_after_a_restart_too(
     tmp_path: Path, *, restarted: bool

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
-from agent.errors import SecretError
+from agent.errors import MachineError, SecretError
 from agent.supervisor.secrets import MAXIMUM, Secrets, read_secret
 
 
@@ -102,3 +104,28 @@ def test_a_person_is_asked_where_there_is_one() -> None:
 
 def test_what_is_secret_does_not_show_where_it_is_printed() -> None:
     assert "geheim" not in repr(Secrets(b"geheim", {"hsm": b"geheim"}))
+
+
+def test_a_process_that_may_open_no_more_files_says_nothing_about_the_secret(secret_file: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(MachineError, match=r"cannot be read: Too many open files") as caught:
+            read_secret(f"file:{secret_file}", ask=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "LimitNOFILE=" in caught.value.remedy
+    assert not isinstance(caught.value, SecretError)
+
+
+@pytest.mark.parametrize("code", [errno.ENFILE, errno.ENOMEM, errno.EIO])
+def test_a_machine_that_does_not_let_us_look_says_nothing_about_the_secret(
+    secret_file: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(MachineError) as caught:
+        read_secret(f"file:{secret_file}", ask=None)
+    assert caught.value.remedy.endswith(".")
