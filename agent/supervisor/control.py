@@ -209,12 +209,12 @@ class Control:
         for call in (*self._subscribers, *followers):
             call.answer({"event": {"event": event, "text": text, "fields": dict(fields)}}, continues=True)
 
-    def _settled(self, name: str, action: Action, outcome: Outcome) -> None:
+    def _settled(self, name: str, action: Action | None, outcome: Outcome) -> None:
         found = structure.to_json(outcome)
         stayed = []
         for one in self._following.pop(name, []):
             # A job of another kind, while the CA is undecided about this one, is not what was asked for.
-            ours = one.action is action
+            ours = action in {None, one.action}
             stays = one.call.open and (not ours or (one.stay and outcome.verdict is Verdict.WAITING))
             if ours:
                 one.call.answer({"outcome": found}, continues=stays)

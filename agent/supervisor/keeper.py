@@ -1,7 +1,7 @@
 """Looking after identities: what each needs and when, and what follows from it. The only state that counts is on disk.
 
 For each identity: look at its directory, decide (``agent.supervisor.schedule``), wait, have a worker do it
-(``agent.supervisor.roster``), write down what follows from its verdict, look again.
+(``agent.supervisor.roster``), write down what follows from its verdict (``agent.supervisor.sequel``), look again.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from agent import journal
-from agent.contract import Action, Job, Outcome, Verdict
+from agent.contract import Action, Job, Outcome
 from agent.errors import AgentError, ConfigurationError, ControlError
 from agent.events import Event
 from agent.overview import Overview, look
 from agent.policy import clock
 from agent.supervisor import chance, schedule
 from agent.supervisor.ending import note_and_warn
-from agent.supervisor.history import note_failure, note_plan
 from agent.supervisor.jobs import demand_state_directory
 from agent.supervisor.kept import REQUESTS, UNREADABLE, Kept, kind
 from agent.supervisor.roster import Roster
-from agent.supervisor.schedule import RETRY
+from agent.supervisor.sequel import Sequel
 from agent.supervisor.words import span_words, step_words
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ _AT_A_TIME: Final = 16
 _AFTER_TROUBLE: Final = 60.0
 """Seconds until a directory that could not be read is looked at again."""
 _AFTER_DEFECT: Final = 3600.0
-_EVENTS: Final = {Verdict.CRASHED: Event.WORKER_DIED, Verdict.TIMED_OUT: Event.WORKER_HUNG}
 
 
 class Keeper:
@@ -58,7 +56,6 @@ class Keeper:
         self._loop = loop
         self._calendar = calendar
         self._teller = teller
-        self._uniform = uniform
         self._configuration: Configuration | None = None
         self._unseen: dict[str, None] = {}
         self._looking = False
@@ -66,10 +63,11 @@ class Keeper:
         """Whether nothing is started any more."""
         self.identities: dict[str, Kept] = {}
         self._roster = Roster(self, self.identities, calendar, teller, staff)
+        self._sequel = Sequel(self, loop, calendar, teller, uniform)
         self.changed = True
         """Set whenever something that people see has changed; whoever shows it clears it."""
-        self.on_settled: list[Callable[[str, Action, Outcome], None]] = []
-        """Called with the name of the identity, the job and its outcome after each job."""
+        self.on_settled: list[Callable[[str, Action | None, Outcome], None]] = []
+        """Called with the name of the identity, the job and its outcome after each job; None: for any it may have."""
 
     @property
     def configuration(self) -> Configuration:
@@ -98,7 +96,7 @@ class Keeper:
             if kept.by_person or kept.work is not None:
                 self.wake(name)
             else:
-                self._look_soon(name)
+                self.look_soon(name)
 
     def wake(self, name: str) -> None:
         """What ``name`` waited for may have come: look, and try at once. Only a secret that was refused stays here."""
@@ -109,7 +107,7 @@ class Keeper:
         kept.by_person = False
         kept.hurried = True
         kept.held.clear()
-        self._look_soon(name)
+        self.look_soon(name)
 
     def wake_all(self) -> None:
         """As :meth:`wake`, for all of them."""
@@ -134,7 +132,7 @@ class Keeper:
         """The clock was set, or the machine slept: every date is compared anew."""
         self._teller.tell(Event.CLOCK_STEPPED, how=step_words(steps))
         for name in self.configuration.identities:
-            self._look_soon(name)
+            self.look_soon(name)
 
     def stop(self) -> None:
         """Start nothing more, and ask every worker to end; asked a second time, they are killed."""
@@ -159,7 +157,8 @@ class Keeper:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def _look_soon(self, name: str) -> None:
+    def look_soon(self, name: str) -> None:
+        """Look at ``name`` in the next turn of the loop."""
         self._unseen[name] = None
         if not self._looking:
             self._looking = True
@@ -201,7 +200,7 @@ class Keeper:
         at_once = waited_for is following.action or (kept.hurried and following.action in REQUESTS)
         if following.action is None:
             kept.hurried = False
-            self._wait(kept, following.wait, None, seen)
+            self.wait(kept, following.wait, None, seen)
             return
         wait = self._held(kept, following.action)
         if wait <= 0 and not at_once:
@@ -212,12 +211,12 @@ class Keeper:
         if wait <= 0 and following.action is not Action.DEPLOY and not self._clock_allows(kept):
             return
         if wait > 0:
-            self._wait(kept, wait, following.action, seen)
+            self.wait(kept, wait, following.action, seen)
             return
         self._roster.want(kept, schedule.urgency(seen), following.action)
         again = schedule.while_queued(seen, now)
         if self._roster.waits(kept.name) and again is not None:
-            self._wait(kept, again, following.action, seen)
+            self.wait(kept, again, following.action, seen)
 
     def _held(self, kept: Kept, action: Action) -> float:
         """Return the seconds for which a job of this kind is held back."""
@@ -233,7 +232,8 @@ class Keeper:
         kept.state, kept.not_after, kept.usable = seen.state, seen.not_after, seen.usable
         return seen, now, settings
 
-    def _wait(self, kept: Kept, seconds: float, action: Action | None, seen: Overview | None = None) -> None:
+    def wait(self, kept: Kept, seconds: float, action: Action | None, seen: Overview | None = None) -> None:
+        """Look at ``kept`` again after so many seconds, for ``action``; people are told what ``seen`` says is next."""
         if kept.timer is not None:
             kept.timer.cancel()
         kept.next_action = (seen.next_action if seen else None) or (action.value if action else None)
@@ -254,7 +254,7 @@ class Keeper:
                 now=f"{self._calendar.wall():%Y-%m-%d %H:%M} UTC",
                 waiting=f"; waiting up to {span_words(clock.PATIENCE)} for it to be set",
             )
-        self._wait(kept, clock.PATIENCE - waited, None)
+        self.wait(kept, clock.PATIENCE - waited, None)
         return False
 
     # --- what follows -------------------------------------------------------------------------------------------------
@@ -262,9 +262,9 @@ class Keeper:
     def settle(self, kept: Kept, job: Job, outcome: Outcome, *, ours: bool) -> None:
         """Write down what follows from ``outcome`` and wait for it. ``ours``: the worker has not written it itself."""
         try:
-            self._follow_up(kept, job, outcome, ours=ours)
+            self._sequel.follow_up(kept, job, outcome, ours=ours)
         except Exception as error:  # noqa: BLE001 - one identity must not take the others down with it
-            self.fail(kept, error)
+            self._tell_trouble(kept, error)
         self.tell(kept.name, job.action, outcome)
         if kept.name not in self.configuration.identities and kept.work is None:
             self.identities.pop(kept.name, None)
@@ -274,104 +274,22 @@ class Keeper:
         wait = schedule.PERSON.cap
         kept.by_person = True
         kept.held[kind(action)] = self._loop.now() + wait
-        self._wait(kept, wait, action)
+        self.wait(kept, wait, action)
 
-    def tell(self, name: str, action: Action, outcome: Outcome) -> None:
-        """Tell whoever asked for a job how it ended."""
+    def tell(self, name: str, action: Action | None, outcome: Outcome) -> None:
+        """Tell whoever asked for a job how it ended; None: for any job of ``name``."""
         for call in self.on_settled:
             call(name, action, outcome)
-
-    def _follow_up(self, kept: Kept, job: Job, outcome: Outcome, *, ours: bool) -> None:
-        self.changed = True
-        if ours:
-            self._tell_failure(job, outcome)
-            if job.action in REQUESTS:
-                note_failure(job.state_directory, kept.name, outcome, self._calendar.now())
-        elif outcome.verdict is Verdict.BUSY:
-            self._teller.tell(Event.ORPHAN, _fields(job), holder=outcome.text)
-        seen, now = self._look_after(kept, job, outcome)
-        note_and_warn(kept, self._teller, job.state_directory, job.identity, seen, now)
-        if job.action in REQUESTS:
-            kept.count(outcome.verdict)
-        self._plan(kept, job, outcome, seen, now)
-
-    def _look_after(self, kept: Kept, job: Job, outcome: Outcome) -> tuple[Overview, datetime]:
-        """Look at what a job has left. What a CA has issued just now tells a machine without a clock the time."""
-        now = self._calendar.now()
-        seen = look(job.state_directory, kept.name, job.identity, now=now)
-        if (
-            outcome.verdict is Verdict.ISSUED
-            and seen.not_before is not None
-            and self._calendar.learn(datetime.fromisoformat(seen.not_before))
-        ):
-            now = self._calendar.now()
-            seen = look(job.state_directory, kept.name, job.identity, now=now)
-        kept.state, kept.not_after, kept.usable = seen.state, seen.not_after, seen.usable
-        return seen, now
-
-    def _plan(self, kept: Kept, job: Job, outcome: Outcome, seen: Overview, now: datetime) -> None:
-        """Decide when the next job of this kind is, and write that down where the disk does not say so already."""
-        rule = RETRY[outcome.verdict]
-        action, next_action = job.action, rule.next_action
-        kept.by_person = rule.by_person
-        if rule.failed and _ended_meanwhile(job, seen, now):
-            action, next_action, kept.by_person = Action.ENROLL, schedule.ENROLL_ANEW, False
-            wait = schedule.start_over(uniform=self._uniform())
-        else:
-            wait = self._pause(kept, job, outcome, seen, now)
-        if kept.by_person and kept.woken:
-            self.wake(kept.name)
-            return
-        kept.held[kind(action)] = self._loop.now() + wait
-        if not (action in REQUESTS and rule.waits):
-            self._look_soon(kept.name)
-            return
-        if rule.failed:
-            at = now + timedelta(seconds=wait)
-            note_plan(job.state_directory, kept.name, next_action, at)
-            fields = {"NEXT_ACTION": next_action, "NEXT_ACTION_AT": at.isoformat(timespec="seconds")}
-            self._teller.tell(Event.PLANNED, _fields(job) | fields, action=next_action, wait=span_words(wait))
-            seen = look(job.state_directory, kept.name, job.identity, now=now)
-        self._wait(kept, wait, action, seen)
-
-    def _pause(self, kept: Kept, job: Job, outcome: Outcome, seen: Overview, now: datetime) -> float:
-        """Return the seconds to the next job of this kind."""
-        rule, asked = RETRY[outcome.verdict], outcome.retry_after
-        if not rule.waits:
-            return self._gap(kept, job.action, seen, now)
-        if not rule.failed:
-            longest = job.authority.polling.maximum
-            return schedule.poll(kept.alike, uniform=self._uniform(), asked=asked, longest=longest)
-        times = kept.alike if job.action in REQUESTS else 1
-        return schedule.pause(seen, outcome.verdict, now, times=times, uniform=self._uniform(), asked=asked)
-
-    def _gap(self, kept: Kept, done: Action, seen: Overview, now: datetime) -> float:
-        """Return the seconds to the next job of its kind after one that is ``done`` well: none, if it changed anything.
-
-        When the same is due again, two clocks disagree, or a CA issues what has ended already; that must not go on and
-        on.
-        """
-        following = schedule.decide(seen, now, may_deploy=done is Action.DEPLOY)
-        if following.action is None or following.wait > 0 or kind(following.action) != kind(done):
-            kept.in_vain = 0
-            return 0.0
-        kept.in_vain += 1
-        return schedule.gap(seen, done, now, times=kept.in_vain, uniform=self._uniform())
-
-    def _tell_failure(self, job: Job, outcome: Outcome) -> None:
-        """Report an outcome that no worker could report."""
-        event = _EVENTS.get(outcome.verdict, Event.FAILED)
-        if RETRY[outcome.verdict].by_person:
-            event = Event.NEEDS_PERSON
-        fields = {"VERDICT": outcome.verdict.value, "REMEDY": outcome.remedy}
-        words = {"verdict": outcome.verdict.replace("-", " "), "reason": outcome.text}
-        self._teller.tell(event, _fields(job) | fields, **words)
 
     # --- trouble ------------------------------------------------------------------------------------------------------
 
     def fail(self, kept: Kept, error: Exception) -> None:
-        """Tell that the disk does not let us, once, or that there is a defect; look again later."""
+        """Nothing can be done for it because of ``error``: whoever waits for it is told, and we look again later."""
         self._roster.drop(kept, error)
+        self._tell_trouble(kept, error)
+
+    def _tell_trouble(self, kept: Kept, error: Exception) -> None:
+        """Tell that the disk does not let us, once, or that there is a defect; look again later."""
         if not isinstance(error, AgentError):
             self._report_defect(kept, error)
             return
@@ -380,7 +298,7 @@ class Keeper:
             kept.state = UNREADABLE
             self.changed = True
             self._teller.tell(Event.STATE_TROUBLE, {"IDENTITY": kept.name, "REMEDY": error.remedy}, reason=str(error))
-        self._wait(kept, _AFTER_TROUBLE, None)
+        self.wait(kept, _AFTER_TROUBLE, None)
 
     def _report_defect(self, kept: Kept, error: Exception) -> None:
         import traceback  # noqa: PLC0415 - a defect is rare, and it is large
@@ -388,13 +306,4 @@ class Keeper:
         journal.say("".join(traceback.format_exception(error)))
         self._teller.tell(Event.DEFECT, {"IDENTITY": kept.name}, reason=f"{type(error).__name__}: {error}")
         kept.state = "defect"
-        self._wait(kept, _AFTER_DEFECT, None)
-
-
-def _ended_meanwhile(job: Job, seen: Overview, now: datetime) -> bool:
-    """Tell whether what ``job`` was to renew has ended, so that another request is next."""
-    return job.action is Action.RENEW and schedule.decide(seen, now, may_deploy=False).action is Action.ENROLL
-
-
-def _fields(job: Job) -> dict[str, str]:
-    return {"IDENTITY": job.name, "AUTHORITY": job.identity.authority}
+        self.wait(kept, _AFTER_DEFECT, None)
