@@ -49,8 +49,8 @@ class Office(Protocol):
     def fail(self, kept: Kept, error: Exception) -> None:
         """Hear that a job cannot even be begun."""
 
-    def tell(self, name: str, action: Action, outcome: Outcome) -> None:
-        """Tell whoever asked for a job how it ended."""
+    def tell(self, name: str, action: Action | None, outcome: Outcome) -> None:
+        """Tell whoever asked for a job how it ended; None: for any job of ``name``."""
 
 
 class Roster:
@@ -101,12 +101,15 @@ class Roster:
         self.want(kept, _FIRST, action)
 
     def drop(self, kept: Kept, error: Exception) -> None:
-        """Have nothing done for it, because of ``error``; whoever ordered a job is told."""
-        _, action = self._waiting.pop(kept.name, (_FIRST, None))
-        if kept.ordered and action is not None:
-            kept.ordered = kept.again = False
+        """Have nothing done for it, because of ``error``; whoever waits for the outcome of a job gets this one.
+
+        A job that runs goes on, and its outcome is still to come.
+        """
+        self._waiting.pop(kept.name, None)
+        kept.ordered = kept.again = False
+        if kept.work is None:
             outcome = Outcome(verdict=Verdict.FAILED, text=str(error), remedy=getattr(error, "remedy", "Report it."))
-            self._office.tell(kept.name, action, outcome)
+            self._office.tell(kept.name, None, outcome)
 
     def fill(self) -> None:
         """Give workers to those who need one, the most urgent first."""
@@ -163,7 +166,7 @@ class Roster:
         kept.work = self._staff.start(job, secrets, self._teller.repeat, done, deadline=longest)
 
     def _off_the_queue(self, kept: Kept) -> None:
-        """It has its turn. What fails before that is told to whoever ordered the job (:meth:`drop`)."""
+        """It has its turn."""
         del self._waiting[kept.name]
         kept.ordered = kept.again = kept.hurried = kept.woken = False
 

@@ -11,23 +11,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import varlink
 from varlink.scanner import Interface
 
-from agent.contract import Outcome, Progress
+from agent.contract import Action, Outcome, Progress, Verdict
 from agent.control_client import INTERFACE
 from agent.labca import LabCa, LabCaSettings, running
 from agent.overview import Consumer, Overview, look
 from agent.supervisor import control
 from agent.supervisor.clocks import Calendar
-from agent.supervisor.control import Control
+from agent.supervisor.control import Control, _Follower
 from agent.supervisor.keeper import Keeper
 from agent.supervisor.loop import Loop
 from agent.supervisor.staff import Staff
 from agent.supervisor.telling import Teller
+from agent.supervisor.varlink import Call
 from tests.station import asked
 from tests.unit.supervisor.daemons import CONFIG, Running, call, daemon, eventually
 
@@ -288,3 +289,27 @@ def test_who_is_neither_root_nor_enrolld_nor_of_its_group_is_told_so_and_hung_up
     finally:
         enrolld.control.chmod(0o660)
         directory.chmod(0o700)
+
+
+def test_whoever_follows_any_job_hears_that_nothing_more_is_done_for_its_identity(tmp_path: Path) -> None:
+    loop, teller = Loop(), Teller()
+    keeper = Keeper(loop, Calendar(), teller, Staff(loop))
+    ours = Control(loop, keeper, teller, tmp_path, lambda: None)
+    heard: list[tuple[dict[str, Any], bool]] = []
+
+    class Asked(Call):
+        open = True
+
+        def answer(self, parameters: dict[str, Any], *, continues: bool = False) -> None:
+            heard.append((parameters, continues))
+
+    following = [
+        _Follower(Asked(cast("Any", None), "", {}, more=True), action, stay=True)
+        for action in (Action.ENROLL, Action.REFRESH)
+    ]
+    ours._following["ike"] = following
+    keeper.tell("ike", None, Outcome(verdict=Verdict.FAILED, text="it is gone"))
+    ours.close()
+    loop.close()
+    assert [(told["outcome"]["text"], more) for told, more in heard] == [("it is gone", False)] * 2
+    assert ours._following == {}

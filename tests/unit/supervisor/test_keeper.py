@@ -18,6 +18,7 @@ from agent.settings import BootstrapSettings, RenewalMethod, RenewalSettings, Se
 from agent.store import atomic
 from agent.store.generations import IdentityStore
 from agent.store.token_keys import TokenKeys
+from agent.structure import StructureError
 from agent.supervisor import keeper, roster
 from agent.supervisor.jobs import job_for
 from agent.supervisor.schedule import LOOK_AGAIN, PERSON, RETRY
@@ -562,6 +563,41 @@ def test_whoever_ordered_a_job_that_has_not_begun_at_the_end_is_told(tmp_path: P
     post.keeper.order("b", Action.ENROLL, again=False)
     post.keeper.stop()
     assert post.settled == [("b", Verdict.FAILED)]
+
+
+def test_whoever_ordered_a_job_that_cannot_be_given_to_a_worker_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(10)
+    post.settled.clear()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise StructureError("identity.subject", "is no document")
+
+    with monkeypatch.context() as defective:
+        defective.setattr(post.staff, "start", refuse)
+        post.keeper.order("ike", Action.RENEW, again=True)
+    assert post.settled == [("ike", Verdict.FAILED)]
+    assert post.count(Event.STATE_TROUBLE) == 1
+    post.keeper.order("ike", Action.RENEW, again=True)
+    post.pass_(2)
+    assert post.settled[1:] == [("ike", Verdict.ISSUED)]
+
+
+def test_whoever_stays_while_the_ca_is_undecided_is_told_when_nothing_more_can_be_done(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b")
+    told: list[tuple[str, Action | None, Verdict]] = []
+    post.keeper.on_settled.append(lambda name, action, outcome: told.append((name, action, outcome.verdict)))
+    post.answer["a"] = post.answer["b"] = ends(Verdict.WAITING, retry_after=HOUR)
+    post.pass_(10)
+    told.clear()
+    post.configure("b")
+    assert told == [("a", None, Verdict.FAILED)], "it is no longer configured"
+    post.state.rename(tmp_path / "elsewhere")
+    post.keeper.wake("b")
+    post.pass_(0)
+    assert told[1:] == [("b", None, Verdict.FAILED)], "its disk is gone"
 
 
 def test_one_directory_that_cannot_be_read_hides_nothing_of_the_others(tmp_path: Path) -> None:
