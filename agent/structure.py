@@ -95,28 +95,30 @@ def entry_type(type_: Any) -> Any:
     return get_args(type_)[get_origin(type_) is dict]
 
 
-def to_json(obj: object) -> dict[str, Any]:
-    """Return a dataclass as what ``json.dumps`` takes.
+def to_json(obj: object, *, brief: bool = False) -> dict[str, Any]:
+    """Return a dataclass as what ``json.dumps`` takes; ``brief``: without what has its default.
 
     Raises:
         StructureError: for a number JSON cannot hold (infinite, or not a number).
         TypeError: for a value whose type no document may have; that is a defect.
     """
-    return _object(obj, "")
+    return _object(obj, "", brief=brief)
 
 
-def _object(obj: Any, path: str) -> dict[str, Any]:
+def _object(obj: Any, path: str, *, brief: bool) -> dict[str, Any]:
     document = {}
     for member in members(type(obj)).values():
         value = getattr(obj, member.name)
+        if brief and (value is member.default or value == member.default):
+            continue
         if value is None and member.word is not None:
             document[member.key] = member.word
         elif value is not None or member.default is not None:
-            document[member.key] = _plain(value, _below(path, member.key))
+            document[member.key] = _plain(value, _below(path, member.key), brief=brief)
     return document
 
 
-def _plain(value: Any, path: str) -> Any:
+def _plain(value: Any, path: str, *, brief: bool) -> Any:
     if type(value) in _PLAIN:
         return value
     match value:
@@ -127,10 +129,10 @@ def _plain(value: Any, path: str) -> Any:
         case None | str() | bool() | int() | float():
             return value
         case tuple():
-            return [_plain(one, f"{path}[{index}]") for index, one in enumerate(value)]
+            return [_plain(one, f"{path}[{index}]", brief=brief) for index, one in enumerate(value)]
         case Mapping():
-            return {name: _plain(one, _below(path, name)) for name, one in value.items()}
-    return _object(value, path)
+            return {name: _plain(one, _below(path, name), brief=brief) for name, one in value.items()}
+    return _object(value, path, brief=brief)
 
 
 def from_json(cls: type[T], value: object) -> T:

@@ -2,8 +2,9 @@
 
 The daemon runs this beside itself: it stays in memory for years, and neither a YAML parser nor a thousand settings
 should. The first line is either ``{"refused": {"text", "remedy", "mistakes"}}``, with exit code 2, or
-``{"settings": ..., "warnings": [...]}``, settings without their identities. Each line after that is one identity,
-``["name", {...}]``. Everything is in the form of ``agent.structure``.
+``{"settings": ..., "warnings": [...], "names": [...]}``, settings without their identities and what these are called.
+Each line after that is one of them, in that order, which the daemon need not look into before its time has come.
+Everything is in the form of ``agent.structure``, without what has its default.
 """
 
 from __future__ import annotations
@@ -29,11 +30,10 @@ def main() -> int:
     except ConfigurationError as error:
         _say({"refused": {"text": str(error), "remedy": error.remedy, "mistakes": error.mistakes}})
         return 2
-    document = structure.to_json(settings)
+    document = structure.to_json(settings, brief=True)
     identities = document.pop("identities")
-    _say({"settings": document | {"identities": {}}, "warnings": [str(one) for one in warnings(settings)]})
-    for each in identities.items():
-        _say(each)
+    rest = {"warnings": [str(one) for one in warnings(settings)], "names": list(identities)}
+    _say({"settings": document | {"identities": {}}} | rest, *identities.values())
     return 0
 
 
@@ -51,8 +51,9 @@ def refuse_what_cannot_work(settings: Settings) -> None:
         )
 
 
-def _say(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
+def _say(*documents: Any) -> None:
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    sys.stdout.write("".join(f"{encode(one)}\n" for one in documents))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, field
+from dataclasses import MISSING, field, is_dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final, TypeVar, dataclass_transform
 
 from agent.frozen import frozen
@@ -49,11 +50,14 @@ def setting(
 
     ``bounds`` are the least and the greatest value allowed: of a number as it stands, of a duration in seconds, of a
     percentage in percent. A list with bounds has at least that many entries. ``word`` is the text that stands for
-    None. The ``example`` of a table of named things is the name of its example entry.
+    None. The ``example`` of a table of named things is the name of its example entry. A ``factory`` that is a section
+    makes one object for all who leave it to its defaults.
     """
     metadata = {"doc": doc, "example": example, "format": format, "bounds": bounds, "word": word}
     if factory is not MISSING:
-        return field(default_factory=factory, metadata=metadata)
+        # A section never changes, so one that is left to its defaults is the same object everywhere.
+        shared: Any = cache(factory) if is_dataclass(factory) and callable(factory) else factory
+        return field(default_factory=shared, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 

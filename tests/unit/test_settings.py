@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from agent.settings import HttpSettings, MacSettings, PollingSettings
+from agent.settings import AuthoritySettings, HttpSettings, MacSettings, PollingSettings, Settings
 
 
 def test_sections_are_equal_when_everything_they_hold_is() -> None:
@@ -29,3 +29,11 @@ def test_a_section_is_shown_as_it_would_be_made() -> None:
 def test_a_section_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         MacSettings().iterations = 1  # type: ignore[misc]
+
+
+def test_sections_that_are_left_to_their_defaults_are_one_object_and_tables_are_not() -> None:
+    one, other = (AuthoritySettings(urls=("http://ra.example/",), trust_anchors=None) for _ in range(2))
+    assert one.mac is other.mac
+    assert one.http is other.http
+    first, second = (Settings(authorities={}, identities={}) for _ in range(2))
+    assert first.tokens is not second.tokens

@@ -53,6 +53,7 @@ class Outer:
 
 
 WHOLE = {"a-text": "x", "must-say": None}
+WHOLE_FIELDS: dict[str, Any] = {"a_text": "x", "must_say": None}
 
 
 def values(type_: Any) -> st.SearchStrategy[Any]:
@@ -86,7 +87,8 @@ def objects(cls: Any) -> st.SearchStrategy[Any]:
 def test_what_is_written_as_json_reads_back_as_the_same_object(cls: type) -> None:
     @given(objects(cls))
     def holds(obj: Any) -> None:
-        assert from_json(cls, json.loads(json.dumps(to_json(obj), allow_nan=False))) == obj
+        for brief in (False, True):
+            assert from_json(cls, json.loads(json.dumps(to_json(obj, brief=brief), allow_nan=False))) == obj
 
     holds()
 
@@ -105,6 +107,19 @@ def test_a_document_is_kebab_case_and_leaves_out_none_where_it_is_the_default() 
         "by-name": {"Under_Score": 2.0},
         "learned": "later",
     }
+
+
+def test_a_brief_document_leaves_out_what_has_its_default() -> None:
+    inner = Inner(some_path=Path("/y"))
+    obj = Outer(a_text="x", must_say=None, a_number=2, several=(inner,), learned=None)
+    assert to_json(obj, brief=True) == {
+        "a-text": "x",
+        "must-say": None,
+        "a-number": 2,
+        "several": [{"some-path": "/y"}],
+        "learned": "later",
+    }
+    assert to_json(Outer(**WHOLE_FIELDS), brief=True) == WHOLE
 
 
 def test_keys_with_a_default_may_be_missing() -> None:
