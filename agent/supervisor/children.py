@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
     from agent.settings import TokenSettings
+    from agent.supervisor.forks import Forked, ForkServer
     from agent.supervisor.secrets import Secrets
 
 COMMAND: Final = (sys.executable, "-I", "-m", "agent.worker")
@@ -84,8 +85,9 @@ class Child:
         deadline: float,
         address_space: int | None = None,
         command: tuple[str, ...] = COMMAND,
+        server: ForkServer | None = None,
     ) -> None:
-        """Start it. What is secret travels by inherited pipes.
+        """Start it with ``command``, or have ``server`` fork it. What is secret travels by inherited pipes.
 
         After ``deadline`` seconds it is asked to end, then made to; ``address_space`` is in octets. Raise
         :class:`OSError` when it cannot be started.
@@ -103,7 +105,11 @@ class Child:
         with ExitStack() as pipes:
             job, descriptors = _with_pipes(job, secrets, pipes)
             given = json.dumps(structure.to_json(job)).encode("ascii")
-            self.process = Process(command, given=given, inherited=descriptors, address_space=address_space)
+            self.process: Process | Forked
+            if server is None:
+                self.process = Process(command, given=given, inherited=descriptors, address_space=address_space)
+            else:
+                self.process = server.fork(given, descriptors)
 
     @property
     def over(self) -> bool:

@@ -83,6 +83,7 @@ class Daemon:
             self.teller.tell(Event.ENDING)
         if self._control is not None:
             self._control.close()
+        self.staff.close()
         self.loop.close()
         return self._code
 

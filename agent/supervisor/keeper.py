@@ -165,9 +165,10 @@ class Keeper:
             self._loop.after(0, self._look_on)
 
     def _look_on(self) -> None:
-        for _ in range(min(_AT_A_TIME, len(self._unseen))):
-            del self._unseen[name := next(iter(self._unseen))]
-            self._consider(name)
+        with self._roster.gathering():
+            for _ in range(min(_AT_A_TIME, len(self._unseen))):
+                del self._unseen[name := next(iter(self._unseen))]
+                self._consider(name)
         self._looking = bool(self._unseen)
         if self._looking:
             self._loop.after(0, self._look_on)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_READ_SIZE: Final = 65_536
+READ_SIZE: Final = 65_536
 _NOT_INHERITED: Final = frozenset({"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY"})
 """Variables by which systemd speaks to the daemon alone."""
 _STANDARD_ERROR: Final = 2
@@ -45,7 +45,7 @@ class Process:
         self.status: int | None = None
         _bury()
         with ExitStack() as ours, ExitStack() as on_failure:
-            stdin = _holding(given)
+            stdin = holding(given)
             ours.callback(os.close, stdin)
             self.output, writer = os.pipe2(os.O_CLOEXEC)
             ours.callback(os.close, writer)
@@ -105,7 +105,7 @@ class Process:
     def read(self) -> bytes | None:
         """Return what it has said since; empty at the end of its output, None when there is nothing to read yet."""
         try:
-            return os.read(self.output, _READ_SIZE)
+            return os.read(self.output, READ_SIZE)
         except BlockingIOError:
             return None
 
@@ -124,7 +124,7 @@ def _bury() -> None:
             _let_go.discard(pid)
 
 
-def _holding(octets: bytes) -> int:
+def holding(octets: bytes) -> int:
     """Return a descriptor to read ``octets`` from; they are in it already, so nobody waits for the reader."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:

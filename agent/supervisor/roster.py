@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agent.contract import Action, Job, Outcome, Verdict, vouching
@@ -14,6 +15,8 @@ from agent.supervisor.kept import REQUESTS
 from agent.supervisor.secrets import Secrets, gather
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.overview import Overview
     from agent.supervisor.clocks import Calendar
     from agent.supervisor.configuration import Configuration
@@ -67,6 +70,7 @@ class Roster:
         self._staff = staff
         self._waiting: dict[str, tuple[tuple[bool, str], Action]] = {}
         """Who needs a worker now, with its urgency."""
+        self._gathering = False
         self._barred: dict[str, frozenset[str]] = {}
         """Who of them found a token in use, with all it needs: it is not looked at again before these are free."""
 
@@ -100,6 +104,16 @@ class Roster:
         kept.ordered, kept.again = True, again
         self.want(kept, _FIRST, action)
 
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Serve nobody in this block: how many need a worker is known at its end."""
+        self._gathering = True
+        try:
+            yield
+        finally:
+            self._gathering = False
+        self.fill()
+
     def drop(self, kept: Kept, error: Exception) -> None:
         """Have nothing done for it, because of ``error``; whoever waits for the outcome of a job gets this one.
 
@@ -113,6 +127,8 @@ class Roster:
 
     def fill(self) -> None:
         """Give workers to those who need one, the most urgent first."""
+        if self._gathering or not self._staff.ready_for(len(self._waiting), self.fill):
+            return
         running, used = self._under_way()
         for name, (_, action) in sorted(self._waiting.items(), key=lambda one: one[1][0]):
             if running >= self._office.configuration.common.daemon.workers:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Action, Job, Outcome, Progress, Verdict
 from agent.frozen import frozen
+from agent.supervisor import forks
 from agent.supervisor.children import COMMAND, Child
+from agent.supervisor.forks import ForkServer
 from agent.supervisor.watching import Watch
 
 if TYPE_CHECKING:
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 
 FAREWELL: Final = 60.0
 """Seconds that a worker has for the message under way when the daemon ends; systemd's own patience is 90."""
+
+MANY: Final = 3
+"""Jobs that wait at once from which on workers are forked: one process more to load, and each costs a tenth."""
+_AGAIN: Final = 600.0
+"""Seconds until a process that forks is tried again that could not be loaded."""
 
 
 @frozen
@@ -31,14 +39,62 @@ class Work:
 
 
 class Staff:
-    """Starts workers on a loop."""
+    """Starts workers on a loop: each by exec, or, while many jobs wait, forked from one that has loaded everything."""
 
-    def __init__(self, loop: Loop, *, command: tuple[str, ...] = COMMAND) -> None:
-        """``command`` starts a worker."""
+    def __init__(
+        self, loop: Loop, *, command: tuple[str, ...] = COMMAND, forking: tuple[str, ...] = forks.COMMAND
+    ) -> None:
+        """``command`` starts a worker, ``forking`` what forks them."""
         self._loop = loop
         self._command = command
+        self._forking = forking
+        self._server: ForkServer | None = None
+        self._no_server_before = -math.inf
         self.address_space: int | None = None
         """Octets of memory that a worker may address."""
+
+    def ready_for(self, waiting: int, then: Callable[[], None]) -> bool:
+        """Tell whether a job may be started now, ``waiting`` so many of them.
+
+        Where many wait, what forks workers is loaded first, which takes as long as to start one worker: ``then`` is
+        called when it is, or if it cannot be.
+        """
+        if self._server is not None:
+            return self._server.ready
+        if waiting < MANY or self._loop.now() < self._no_server_before:
+            return True
+        try:
+            server = ForkServer(then, address_space=self.address_space, command=self._forking)
+        except OSError:
+            return True  # the start of the first worker meets the same, and tells
+
+        def over() -> None:
+            server.close()
+            if not server.ready:
+                self._no_server_before = self._loop.now() + _AGAIN  # what it said of that stands in the journal
+            if self._server is server:
+                self._server = None
+                then()
+
+        self._server = server
+        Watch(self._loop, server, over)
+        return False
+
+    def close(self) -> None:
+        """Let nothing be forked any more."""
+        self._dismiss()
+
+    def _dismiss(self, *, at_once: bool = False) -> None:
+        if self._server is not None:
+            self._server.dismiss(at_once=at_once)
+            self._server = None
+
+    def _server_for(self, job: Job) -> ForkServer | None:
+        """Return what forks a worker for ``job``. The libraries of tokens are made for programs, and get one each."""
+        if self._server is not None and self._server.address_space != self.address_space:
+            self._dismiss()
+        server = self._server
+        return None if server is None or not server.ready or job.tokens else server
 
     def start(
         self,
@@ -53,10 +109,25 @@ class Staff:
 
         None when it could not even be started: ``done`` was called then.
         """
-        try:
-            child = Child(
-                job, secrets, heard, deadline=deadline, address_space=self.address_space, command=self._command
+
+        def child_of(server: ForkServer | None) -> Child:
+            return Child(
+                job,
+                secrets,
+                heard,
+                deadline=deadline,
+                address_space=self.address_space,
+                command=self._command,
+                server=server,
             )
+
+        try:
+            try:
+                child = child_of(self._server_for(job))
+            except ConnectionError:  # it has just ended, having had nothing to do, or was killed
+                self._dismiss(at_once=True)
+                self._no_server_before = self._loop.now() + _AGAIN
+                child = child_of(None)
         except OSError as error:
             done(
                 Outcome(

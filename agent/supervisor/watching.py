@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.supervisor.forks import Forked
     from agent.supervisor.loop import Loop, Timer
     from agent.supervisor.process import Process
 
 
 class Watchable(Protocol):
-    """A worker (:class:`agent.supervisor.children.Child`), or a reader of the configuration."""
+    """A worker (:class:`agent.supervisor.children.Child`), what forks them, or a reader of the configuration."""
 
-    process: Process
+    @property
+    def process(self) -> Process | Forked:
+        """What runs."""
 
     @property
     def over(self) -> bool:

@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from agent import cores, deferred, structure
@@ -39,7 +40,7 @@ def main() -> int:
             for source, one in job.password_descriptors.items()
         }
         reporter.remember(IDENTITY=job.name, AUTHORITY=job.identity.authority)
-        perform = _ability()
+        perform = load()
 
         interruption = Interruption(output)
         environment = Environment(
@@ -61,8 +62,8 @@ def main() -> int:
     return VERDICTS[outcome.verdict].worker or 0
 
 
-def _ability() -> Callable[..., Outcome]:
-    """Load what does the job: a bad one is refused before that.
+def load(*more: str) -> Callable[..., Outcome]:
+    """Load what does the job, and the modules ``more``: a bad one is refused before that.
 
     Collecting garbage meanwhile finds none, at a quarter of the time that loading takes; and what was loaded never
     becomes any.
@@ -71,12 +72,14 @@ def _ability() -> Callable[..., Outcome]:
     with deferred.on_demand():
         from agent.worker.enrollment import perform  # noqa: PLC0415 - see above
 
+        for module in more:
+            import_module(module)
     gc.freeze()
     gc.enable()
     return perform
 
 
-def _leave(code: int) -> NoReturn:
+def leave(code: int) -> NoReturn:
     """End at once: to take apart what was loaded takes as long as a few messages, and the system does it by itself.
 
     Where a vendor's library was loaded it is given the chance to end properly.
@@ -179,4 +182,4 @@ def _own_output() -> int:
 
 
 if __name__ == "__main__":
-    _leave(main())
+    leave(main())

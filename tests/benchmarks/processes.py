@@ -71,8 +71,10 @@ def parse_family_cpu(stat: str, ticks: int) -> float:
 
 
 def family_cpu(pid: int) -> float:
-    """Return the seconds that ``pid`` has run, and its children that have ended and theirs; to 10 ms."""
-    return parse_family_cpu(Path(f"/proc/{pid}/stat").read_text(), os.sysconf("SC_CLK_TCK"))
+    """Return the seconds that ``pid``, its children and theirs have run, whether they have ended or not; to 10 ms."""
+    living = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = parse_family_cpu(Path(f"/proc/{pid}/stat").read_text(), os.sysconf("SC_CLK_TCK"))
+    return own + sum(family_cpu(int(one)) for one in living)
 
 
 def until_quiet(pid: int, *, seconds: float = 300.0) -> None:

@@ -391,8 +391,23 @@ PROCESSES: Final = (
         + at("test_layout", "imports_point_down_only"),
     ),
     Claim(
-        "A worker lives for one job in a process of its own: it has the descriptors its job names, and no others.",
-        at("supervisor/test_children", "no_descriptor_but_the_named_ones_reaches_the_worker"),
+        "A worker lives for one job in a process of its own: it has the descriptors its job names, and no others; one "
+        "that was forked, because many jobs wait, also the pipe its exit status comes through.",
+        at("supervisor/test_children", "no_descriptor_but_the_named_ones_reaches_the_worker")
+        + at(
+            "supervisor/test_forks",
+            "it_has_the_descriptors_its_job_names_and_the_pipe_of_its_status_and_no_others",
+        ),
+    ),
+    Claim(
+        "What workers are forked from reads no job, no secret and no key; nothing that is random is the same in two "
+        "workers, and one that loads a vendor's library is a program of its own.",
+        at(
+            "supervisor/test_forks",
+            "what_forks_reads_neither_job_nor_secret",
+            "what_is_random_differs_from_one_to_the_next",
+            "a_worker_that_loads_the_module_of_a_token_is_a_program_of_its_own",
+        ),
     ),
     Claim(
         "Under systemd both can reach hardly anything beyond the state directory and the network; every right that is "

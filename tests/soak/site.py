@@ -112,16 +112,9 @@ class Site:
         return Path(f"/proc/{self.daemon.pid}")
 
     def workers(self) -> list[int]:
-        """Return the workers that run, but not what reads the configuration."""
+        """Return the workers that run, and what they are forked from, but not what reads the configuration."""
         assert self.daemon is not None
-        found = []
-        for child in (self.proc / "task" / self.proc.name / "children").read_text().split():
-            try:
-                if b"agent.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append(int(child))
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it was done
-        return found
+        return _workers_of(self.daemon.pid)
 
     def news(self) -> list[str]:
         """Return the lines that the daemon and its workers have written since the last call."""
@@ -168,3 +161,15 @@ class Site:
 def _bootstrap() -> dict[str, object]:
     """Return a new dictionary each time: YAML would write one that is used twice as an alias."""
     return {"shared-secret": {"reference": "site", "secret": "file:secret"}}
+
+
+def _workers_of(pid: int) -> list[int]:
+    """Return the workers that ``pid`` has started, and those that these have."""
+    found = []
+    try:
+        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+            if b"agent.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found += [child, *_workers_of(child)]
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it was done
+    return found

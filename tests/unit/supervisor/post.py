@@ -95,6 +95,13 @@ class Staff:
     life: float = 90 * DAY
     log: list[Started] = field(default_factory=list)
     ended_early: list[str] = field(default_factory=list)
+    ready: bool = True
+    prepared: tuple[int, Callable[[], None]] = (0, lambda: None)
+    """How many jobs wait, as it was told last, and what to call when it is ready."""
+
+    def ready_for(self, waiting: int, then: Callable[[], None]) -> bool:
+        self.prepared = waiting, then
+        return self.ready
 
     def start(
         self,

@@ -46,6 +46,19 @@ def test_no_more_workers_run_at_a_time_than_configured_and_everybody_gets_his_tu
     assert sorted(post.jobs) == [(name, "enroll") for name in names]
 
 
+def test_those_who_do_the_work_are_told_how_many_wait_before_the_first_job_begins(tmp_path: Path) -> None:
+    post = Post(tmp_path, "a", "b", "c", workers=2)
+    post.staff.ready = False
+    post.pass_(0.5)
+    waiting, then = post.staff.prepared
+    assert (waiting, post.jobs) == (3, [])
+    post.staff.ready = True
+    then()
+    assert post.staff.running == ["a", "b"]
+    post.pass_(5)
+    assert sorted(post.jobs) == [(name, "enroll") for name in "abc"]
+
+
 def test_who_has_nothing_comes_first_and_then_who_ends_first(tmp_path: Path) -> None:
     post = Post(tmp_path)
     install(post.state, "late", START - timedelta(days=80), 90 * DAY)
