@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from agent import journal
-from agent.contract import Action, Job, Outcome
+from agent.contract import Action, Job, Outcome, Verdict
 from agent.errors import AgentError, ConfigurationError, ControlError
 from agent.events import Event
 from agent.overview import Overview, look
@@ -19,6 +19,7 @@ from agent.supervisor import chance, schedule
 from agent.supervisor.ending import note_and_warn
 from agent.supervisor.jobs import demand_state_directory
 from agent.supervisor.kept import REQUESTS, UNREADABLE, Kept, kind
+from agent.supervisor.room import Room
 from agent.supervisor.roster import Roster
 from agent.supervisor.sequel import Sequel
 from agent.supervisor.words import span_words, step_words
@@ -64,6 +65,7 @@ class Keeper:
         self.identities: dict[str, Kept] = {}
         self._roster = Roster(self, self.identities, calendar, teller, staff)
         self._sequel = Sequel(self, loop, calendar, teller, uniform)
+        self._room = Room(loop, self._there_is_room)
         self.changed = True
         """Set whenever something that people see has changed; whoever shows it clears it."""
         self.on_settled: list[Callable[[str, Action | None, Outcome], None]] = []
@@ -181,6 +183,11 @@ class Keeper:
         if kept.ordered:
             return  # what a person wants is in the queue already
         try:
+            if kept.owed is not None:
+                self._sequel.pay(kept)
+                if not kept.hurried:
+                    return
+                kept.held.clear()
             self._decide(kept, waited_for)
         except Exception as error:  # noqa: BLE001 - one identity must not take the others down with it
             self.fail(kept, error)
@@ -266,6 +273,7 @@ class Keeper:
             self._sequel.follow_up(kept, job, outcome, ours=ours)
         except Exception as error:  # noqa: BLE001 - one identity must not take the others down with it
             self._tell_trouble(kept, error)
+        self._room.note(kept.name, job.state_directory, failed=outcome.verdict is Verdict.FAILED)
         self.tell(kept.name, job.action, outcome)
         if kept.name not in self.configuration.identities and kept.work is None:
             self.identities.pop(kept.name, None)
@@ -294,17 +302,23 @@ class Keeper:
         if not isinstance(error, AgentError):
             self._report_defect(kept, error)
             return
+        kept.state = UNREADABLE
         if kept.trouble != str(error):
             kept.trouble = str(error)
-            kept.state = UNREADABLE
             self.changed = True
             self._teller.tell(Event.STATE_TROUBLE, {"IDENTITY": kept.name, "REMEDY": error.remedy}, reason=str(error))
         self.wait(kept, _AFTER_TROUBLE, None)
+
+    def _there_is_room(self, name: str) -> None:
+        """What failed for want of room may succeed now."""
+        if name in self.configuration.identities and self.identities[name].work is None:
+            self.wake(name)
 
     def _report_defect(self, kept: Kept, error: Exception) -> None:
         import traceback  # noqa: PLC0415 - a defect is rare, and it is large
 
         journal.say("".join(traceback.format_exception(error)))
         self._teller.tell(Event.DEFECT, {"IDENTITY": kept.name}, reason=f"{type(error).__name__}: {error}")
+        kept.owed = None  # what it is that cannot be done is not known: the next job may be
         kept.state = "defect"
         self.wait(kept, _AFTER_DEFECT, None)

@@ -6,17 +6,28 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agent.contract import Action
+from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from agent.contract import Verdict
+    from agent.contract import Job, Outcome, Verdict
     from agent.supervisor.loop import Timer
     from agent.supervisor.staff import Work
 
 REQUESTS: Final = frozenset({Action.ENROLL, Action.RENEW})
 """Jobs whose history is the identity's; the others have a plan of their own, which the worker writes."""
 UNREADABLE: Final = "unreadable"
+
+
+@frozen
+class Owed:
+    """What is still to be done after a job that has ended, because the disk did not let us."""
+
+    job: Job
+    outcome: Outcome
+    unwritten: bool
+    """Whether its failure is missing in the history."""
 
 
 @dataclass(slots=True)
@@ -46,10 +57,10 @@ class Kept:
     """Whether he wants it although the certificate is good."""
     refused_pins: int | None = None
     """What the PINs hashed to that a token refused: no worker is started with them before they change."""
-    verdict: Verdict | None = None
-    """How the last request ended."""
-    alike: int = 0
-    """How many requests in a row ended so."""
+    owed: Owed | None = None
+    """No job is started while what follows from the last one cannot be written down."""
+    alike: dict[str, tuple[Verdict, int]] = field(default_factory=dict)
+    """By kind of job, how the last one ended, and how many in a row did so."""
     in_vain: int = 0
     """How many jobs in a row ended well and changed nothing."""
     warned: tuple[str, str] | None = None
@@ -57,10 +68,14 @@ class Kept:
     trouble: str = ""
     """Why its directory could not be read, so that it is told once."""
 
-    def count(self, verdict: Verdict) -> None:
-        """Take down how a request ended."""
-        self.alike = self.alike + 1 if self.verdict is verdict else 1
-        self.verdict = verdict
+    def count(self, action: Action, verdict: Verdict) -> None:
+        """Take down how a job ended."""
+        before, times = self.alike.get(kind(action), (None, 0))
+        self.alike[kind(action)] = verdict, times + 1 if before is verdict else 1
+
+    def times(self, action: Action) -> int:
+        """Return how many jobs of this kind ended alike in a row."""
+        return self.alike[kind(action)][1]
 
 
 def kind(action: Action) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -11,7 +12,7 @@ from agent.overview import look
 from agent.supervisor import schedule
 from agent.supervisor.ending import note_and_warn
 from agent.supervisor.history import note_failure, note_plan
-from agent.supervisor.kept import REQUESTS, kind
+from agent.supervisor.kept import REQUESTS, Owed, kind
 from agent.supervisor.schedule import RETRY
 from agent.supervisor.words import span_words
 
@@ -58,22 +59,31 @@ class Sequel:
         self._uniform = uniform
 
     def follow_up(self, kept: Kept, job: Job, outcome: Outcome, *, ours: bool) -> None:
-        """Write down what follows from ``outcome`` and wait for it. ``ours``: the worker has not written it itself.
+        """Tell and write down what follows from ``outcome``. ``ours``: the worker has not written it itself.
 
-        Raise :class:`agent.errors.StateError` when the disk does not let us.
+        Raise :class:`agent.errors.StateError` when the disk does not let us: then it is owed (:meth:`pay`).
         """
         self._desk.changed = True
         if ours:
             self._tell_failure(job, outcome)
-            if job.action in REQUESTS:
-                note_failure(job.state_directory, kept.name, outcome, self._calendar.now())
         elif outcome.verdict is Verdict.BUSY:
             self._teller.tell(Event.ORPHAN, _fields(job), holder=outcome.text)
+        kept.count(job.action, outcome.verdict)
+        kept.owed = Owed(job, outcome, unwritten=ours and job.action in REQUESTS)
+        self.pay(kept)
+
+    def pay(self, kept: Kept) -> None:
+        """Write down what is owed, and wait for what is next. Raise :class:`agent.errors.StateError`."""
+        if kept.owed is None:
+            return
+        job, outcome = kept.owed.job, kept.owed.outcome
+        if kept.owed.unwritten:
+            note_failure(job.state_directory, kept.name, outcome, self._calendar.now())
+            kept.owed = replace(kept.owed, unwritten=False)
         seen, now = self._look_after(kept, job, outcome)
         note_and_warn(kept, self._teller, job.state_directory, job.identity, seen, now)
-        if job.action in REQUESTS:
-            kept.count(outcome.verdict)
         self._plan(kept, job, outcome, seen, now)
+        kept.owed, kept.trouble = None, ""
 
     def _look_after(self, kept: Kept, job: Job, outcome: Outcome) -> tuple[Overview, datetime]:
         """Look at what a job has left. What a CA has issued just now tells a machine without a clock the time."""
@@ -121,8 +131,9 @@ class Sequel:
             return self._gap(kept, job.action, seen, now)
         if not rule.failed:
             longest = job.authority.polling.maximum
-            return schedule.poll(kept.alike, uniform=self._uniform(), asked=asked, longest=longest)
-        times = kept.alike if job.action in REQUESTS else 1
+            return schedule.poll(kept.times(job.action), uniform=self._uniform(), asked=asked, longest=longest)
+        # Consumers are here and quick to ask; that others failed before them says nothing.
+        times = 1 if job.action is Action.DEPLOY else kept.times(job.action)
         return schedule.pause(seen, outcome.verdict, now, times=times, uniform=self._uniform(), asked=asked)
 
     def _gap(self, kept: Kept, done: Action, seen: Overview, now: datetime) -> float:

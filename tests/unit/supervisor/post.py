@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from agent import RELEASED, structure
 from agent.contract import Action, Job, Outcome, Progress, Verdict, vouching
+from agent.errors import StateError
 from agent.events import Event, sentence
 from agent.policy.clock import SLICE, Sample
 from agent.settings import (
@@ -125,7 +126,10 @@ class Staff:
 
     def finish(self, started: Started) -> None:
         outcome = self.answers(started.job)
-        self._write(started.job, outcome, started.secrets.shared)
+        try:
+            self._write(started.job, outcome, started.secrets.shared)
+        except StateError as error:
+            outcome = Outcome(verdict=Verdict.FAILED, text=str(error), remedy=error.remedy)
         done, started.done = started.done, None
         assert done is not None
         done(outcome)

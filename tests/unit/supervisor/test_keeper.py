@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from agent.contract import Action, Job, Outcome, Verdict
+from agent.errors import StateError
 from agent.events import Event
 from agent.overview import Overview, look
+from agent.policy.clock import SLICE
 from agent.settings import BootstrapSettings, RenewalMethod, RenewalSettings, Settings, VendorCertificateSettings
 from agent.store import atomic
 from agent.store.generations import IdentityStore
 from agent.store.token_keys import TokenKeys
 from agent.structure import StructureError
-from agent.supervisor import keeper, roster
+from agent.supervisor import keeper, room, roster, sequel
 from agent.supervisor.jobs import job_for
 from agent.supervisor.schedule import LOOK_AGAIN, PERSON, RETRY
 from tests.unit.supervisor.post import DAY, HOUR, ISSUED, START, Post, ends, install
@@ -659,6 +661,127 @@ def test_a_disk_that_is_full_is_told_once_and_tried_again(tmp_path: Path, monkey
         assert post.count(Event.STATE_TROUBLE) == 1
     post.pass_(62)
     assert post.keeper.identities["ike"].state == "valid", "it is renewed at once"
+
+
+def fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic, "_write_new", refuse)
+
+
+def test_a_job_that_meets_a_full_disk_is_told_once_and_none_follows_before_its_failure_can_be_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.staff.life = DAY
+    post.answer["ike"] = ends(Verdict.UNREACHABLE)
+    post.pass_(0.5)
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        post.pass_(18 * HOUR)
+        assert post.jobs == [("ike", "enroll")]
+        assert post.count(Event.STATE_TROUBLE) == post.count(Event.FAILED) == 1
+        assert post.keeper.identities["ike"].state == "unreadable"
+        assert post.settled[0] == ("ike", Verdict.FAILED)
+    post.answer["ike"] = ISSUED
+    post.pass_(75)
+    assert post.jobs == [("ike", "enroll")] * 2
+    assert post.keeper.identities["ike"].usable
+
+
+def test_what_a_full_disk_keeps_from_being_written_down_is_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(0.5)
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        post.pass_(HOUR / 2)
+    with monkeypatch.context() as nearly_full:
+
+        def refuse(*_: object) -> None:
+            raise StateError("cannot write the plan", remedy="Free space.")
+
+        nearly_full.setattr(sequel, "note_plan", refuse)
+        post.pass_(HOUR / 2)
+    post.staff.takes = DAY
+    post.pass_(60)
+    state = post.on_disk()
+    assert (state.attempts, state.next_action) == (1, RETRY[Verdict.FAILED].next_action)
+    assert state.last_error is not None
+    assert "ENOSPC" in state.last_error.text
+    assert post.count(Event.FAILED) == post.count(Event.PLANNED) == 1
+
+
+def test_a_defect_in_what_follows_a_job_does_not_keep_the_next_one_from_being_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(Verdict.UNREACHABLE)
+
+    def fail(*_: object) -> None:
+        raise TypeError("a defect")
+
+    monkeypatch.setattr(sequel, "note_plan", fail)
+    post.pass_(3 * HOUR)
+    assert len(post.jobs) >= 2
+    assert post.count(Event.DEFECT) >= 2
+
+
+def test_who_has_made_room_may_have_the_job_tried_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(0.5)
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        post.pass_(HOUR)
+    post.keeper.wake("ike")
+    post.pass_(0.1)
+    assert post.jobs == [("ike", "enroll")] * 2
+
+
+def test_a_person_may_have_a_job_done_while_the_failure_of_the_last_one_cannot_be_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(0.5)
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        post.pass_(HOUR)
+    post.keeper.order("ike", Action.ENROLL, again=False)
+    post.pass_(2)
+    assert post.keeper.identities["ike"].usable
+    assert post.on_disk().attempts == 0
+    assert post.next_in() > HOUR / 2
+
+
+def test_a_refresh_that_cannot_write_down_its_next_time_is_tried_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(2)
+    IdentityStore(post.state, "ike").state.save(replace(post.on_disk(), refresh_at=post.wall + timedelta(minutes=1)))
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        post.pass_(DAY)
+    assert 5 < post.jobs.count(("ike", "refresh")) < 20
+
+
+def test_who_failed_for_want_of_room_is_tried_again_within_a_slice_once_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike", "gw")
+    post.answer["ike"], post.answer["gw"] = ends(Verdict.FAILED), ends(Verdict.UNREACHABLE)
+    with monkeypatch.context() as full:
+        full.setattr(room, "lacking", lambda _: True)
+        post.pass_(6 * HOUR)
+        assert post.next_in("ike") > 2 * SLICE
+        assert post.next_in("gw") > 2 * SLICE
+        before = list(post.jobs)
+    post.answer["ike"] = ISSUED
+    post.pass_(SLICE + 2)
+    assert post.jobs == [*before, ("ike", "enroll")], "what the network kept from succeeding waits on"
+    assert post.keeper.identities["ike"].usable
 
 
 def test_a_description_that_somebody_has_edited_is_damage_and_is_enrolled_anew(tmp_path: Path) -> None:
