@@ -12,6 +12,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,28 @@ EFFECTS = (
 )  # fmt: skip
 
 
-Survival = Callable[[Path, bool], bool]
-"""Whether the last state of a path (seen from the root; True: a directory) reached the disk by itself."""
+class Late(Enum):
+    """How much of what nobody had asked to keep reached the disk by itself."""
+
+    NOTHING = auto()
+    REMOVALS = auto()
+    """Of a directory: names that went are gone, those that came are not there yet."""
+    ALL = auto()
+
+
+Survival = Callable[[Path, bool], Late]
+"""How much of the last state of a path (seen from the root; True: a directory) there is after a power cut."""
+
+_OUTER = {Path(), Path("identities"), Path("identities/ike"), Path("identities/ike/generations")}
+
+SURVIVALS: dict[str, Survival] = {
+    "nothing": lambda _path, _directory: Late.NOTHING,
+    "everything": lambda _path, _directory: Late.ALL,
+    "names but no content": lambda _path, directory: Late.ALL if directory else Late.NOTHING,
+    "inner before outer": lambda path, _directory: Late.NOTHING if path in _OUTER else Late.ALL,
+    "removals only": lambda _path, directory: Late.REMOVALS if directory else Late.ALL,
+}
+"""What a file system may have written by itself before the power went, in an order of its own."""
 
 
 class PowerCut(BaseException):
@@ -38,6 +59,8 @@ class FailingDisk:
         """Take all that is below ``root`` now as durable."""
         self.root = root
         self.effects = 0
+        self.syncs: list[int] = []
+        """Which of the effects were an fsync: what is durable changes with these alone."""
         self._pins: dict[int, int] = {}
         self._contents: dict[int, bytes] = {}
         self._names: dict[int, dict[str, tuple[int, str]]] = {}
@@ -80,6 +103,7 @@ class FailingDisk:
             if raised is not None:
                 raise raised
             if name == "fsync":
+                self.syncs.append(self.effects)
                 return self._sync(arguments[0])
             result = real(*arguments, **options)
             if name == "open":
@@ -121,18 +145,23 @@ class FailingDisk:
 
     def _restore(self, inode: int, target: Path, path: Path, survives: Survival) -> None:
         mode = os.fstat(self._pins[inode]).st_mode
-        last = survives(path, stat.S_ISDIR(mode))
+        late = survives(path, stat.S_ISDIR(mode))
         if not stat.S_ISDIR(mode):
-            target.write_bytes(self._content(inode) if last else self._contents.get(inode, b""))
+            target.write_bytes(self._contents.get(inode, b"") if late is Late.NOTHING else self._content(inode))
             target.chmod(stat.S_IMODE(mode))
             return
         target.mkdir(0o700)
-        names = self._listed(inode) if last else self._names.get(inode, {})
-        for name, (child, link) in names.items():
+        for name, (child, link) in self._found(inode, late).items():
             if link:
                 (target / name).symlink_to(link)
             else:
                 self._restore(child, target / name, path / name, survives)
+
+    def _found(self, inode: int, late: Late) -> dict[str, tuple[int, str]]:
+        durable, last = self._names.get(inode, {}), self._listed(inode)
+        if late is Late.REMOVALS:
+            return {name: entry for name, entry in durable.items() if name in last}
+        return last if late is Late.ALL else durable
 
 
 def copy(source: Path, target: Path) -> Path:

@@ -22,7 +22,7 @@ from agent.store.state import IdentityState
 from hsm.algorithms import KeyAlgorithm
 from hsm.errors import KeyStoreError
 from hsm.software import SoftwareKeyStore
-from tests.unit.store.disks import FailingDisk, PowerCut, Survival, copy
+from tests.unit.store.disks import SURVIVALS, FailingDisk, PowerCut, copy
 from tests.unit.store.samples import ROOT, left_overs
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -135,17 +135,6 @@ def reported_error(state_directory: Path, done: list[str]) -> StateError | KeySt
     except (StateError, KeyStoreError) as error:
         return error
     return None
-
-
-OUTER_DIRECTORIES = {Path(), Path("identities"), Path("identities/ike"), Path("identities/ike/generations")}
-
-SURVIVALS: dict[str, Survival] = {
-    "nothing": lambda _path, _directory: False,
-    "everything": lambda _path, _directory: True,
-    "names but no content": lambda _path, directory: directory,
-    "inner before outer": lambda path, _directory: path not in OUTER_DIRECTORIES,
-}
-"""What a file system may have written by itself before the power went, in an order of its own."""
 
 
 @pytest.mark.usefixtures("_quick_fsync")
