@@ -24,6 +24,7 @@ from agent.cmp import der
 from agent.cmp.errors import MalformedMessage
 from agent.cmp.failures import clean_text
 from agent.cmp.name_keys import NameKey, name_key, quoted
+from agent.cmp.sizes import MAXIMUM_CERTIFICATE
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
@@ -158,8 +159,10 @@ def load(octets: bytes) -> x509.Certificate:
     """Load one certificate from canonical DER.
 
     Raises:
-        MalformedMessage: when it is none, or anything in it cannot be read.
+        MalformedMessage: when it is none, is too large, or anything in it cannot be read.
     """
+    if len(octets) > MAXIMUM_CERTIFICATE:
+        raise _unreadable(ValueError(f"it has {len(octets)} octets, more than the cap of {MAXIMUM_CERTIFICATE}"))
     try:
         der.check(octets)
         with quiet():

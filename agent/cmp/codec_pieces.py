@@ -6,13 +6,16 @@ Readers here take a decoded schema object or the DER of one, writers return what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.cmp import asn1, der
 from agent.cmp.bodies import StatusInfo
 from agent.cmp.errors import LocalError
 from agent.cmp.failures import decode_failures, encode_failures
-from agent.cmp.messages import MAXIMUM_CERTIFICATES, BodyType
+from agent.cmp.sizes import MAXIMUM_CERTIFICATES
+
+if TYPE_CHECKING:
+    from agent.cmp.messages import BodyType
 
 
 class Codec(NamedTuple):

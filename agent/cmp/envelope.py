@@ -9,6 +9,7 @@ from agent.cmp import peer
 from agent.cmp.errors import ProtocolViolation
 from agent.cmp.messages import PVNO_2, PVNO_3, BodyType
 from agent.cmp.request import ANSWER_TO
+from agent.cmp.sizes import MAXIMUM_NAME, MAXIMUM_NONCE
 from agent.cmp.states import State
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def expected_bodies(memory: Memory) -> frozenset[BodyType]:
 
 
 def check_header(message: Message, memory: Memory, quirks: frozenset[str]) -> None:
-    """Pass if version, transactionID and body type may be: checks 3, 4 and 5.
+    """Pass if version, transactionID and body type may be: checks 3, 4 and 5; and if nothing is too long to be kept.
 
     With the quirk, an error may come in version 1: only what it says is heard, and only if its protection is good.
 
@@ -71,6 +72,10 @@ def check_header(message: Message, memory: Memory, quirks: frozenset[str]) -> No
         raise violation("it names no transaction (transactionID)")
     if header.transaction_id != memory.transaction_id:
         raise violation("it belongs to another transaction (transactionID)")
+    if len(header.sender) > MAXIMUM_NAME:
+        raise violation(f"it names a sender in {len(header.sender)} octets, more than the cap of {MAXIMUM_NAME}")
+    if len(header.sender_nonce or b"") > MAXIMUM_NONCE:
+        raise violation(f"its senderNonce has {len(header.sender_nonce or b'')} octets, more than {MAXIMUM_NONCE}")
     if message.type not in expected_bodies(memory):
         raise violation(f"a transaction that is {memory.state} cannot take {message.type.label}")
 

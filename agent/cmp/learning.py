@@ -15,6 +15,7 @@ from agent.cmp import material
 from agent.cmp.certificates import load_all, read
 from agent.cmp.messages import BodyType
 from agent.cmp.protection import Kind
+from agent.cmp.sizes import MAXIMUM_LEARNED
 from agent.cmp.terms import Source
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def from_body(
     # Its signer stands under the root that this very transaction took on trust: his word is worth as much.
     by_root = _learns(terms, Source.EXTRA_CERTS) and proof.kind is Kind.SIGNATURE and bool(memory.learned)
     if kind in _TEACHES and (by_secret or by_root):
-        return material.merged(memory.learned, _pinned(material.roots(ca_pubs), terms))
+        return material.merged(memory.learned, _pinned(material.roots(ca_pubs), terms), room=MAXIMUM_LEARNED)
     return memory.learned
 
 

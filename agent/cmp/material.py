@@ -6,20 +6,17 @@ instead of being an error, lists stay bounded, and what was proven stands before
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.cmp.certificates import load_all, read, signature_verifies
-from agent.cmp.messages import MAXIMUM_CERTIFICATES
+from agent.cmp.sizes import MAXIMUM_ALONG, MAXIMUM_CERTIFICATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cryptography.x509 import Certificate
-
-MAXIMUM_OCTETS: Final = 262_144
-"""All the certificates that a transaction keeps: a chain with ML-DSA keys takes some ten thousand."""
 
 
 def roots(octets: Iterable[bytes]) -> tuple[bytes, ...]:
@@ -28,13 +25,12 @@ def roots(octets: Iterable[bytes]) -> tuple[bytes, ...]:
     return tuple(one.octets for one in facts if one.is_ca and one.self_issued and signature_verifies(one, one))
 
 
-def merged(*lists: Iterable[bytes]) -> tuple[bytes, ...]:
+def merged(*lists: Iterable[bytes], room: int = MAXIMUM_ALONG) -> tuple[bytes, ...]:
     """Return all of ``lists`` without repeats, the most valuable list first; what is too many or too large is left out.
 
-    All of it is kept in every snapshot, and anybody may add to it.
+    ``room`` is in octets. All of it is kept in every snapshot, and anybody may add to it.
     """
     kept: list[bytes] = []
-    room = MAXIMUM_OCTETS
     for one in dict.fromkeys(one for octets in lists for one in octets):
         if len(one) <= room and len(kept) < MAXIMUM_CERTIFICATES:
             kept.append(one)

@@ -25,6 +25,7 @@ from agent.cmp.header import (
     write_header,
     write_infos,
 )
+from agent.cmp.sizes import MAXIMUM_CERTIFICATES
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
@@ -179,9 +180,6 @@ def build(
 
 _CONTEXT: Final = 0xA0
 """Tag [0], explicit; the number is added."""
-
-MAXIMUM_CERTIFICATES: Final = 32
-"""More certificates in one list than this are refused: path building must stay bounded."""
 
 
 def _read_trailer(octets: bytes, rest: list[der.Element]) -> tuple[bytes | None, tuple[bytes, ...]]:

@@ -29,8 +29,10 @@ from agent.cmp.memory import Memory, freeze
 from agent.cmp.possession import PopMethod
 from agent.cmp.request import Wanted
 from agent.cmp.revocation import Checking
+from agent.cmp.sizes import MAXIMUM_CERTIFICATE, MAXIMUM_CERTIFICATES, MAXIMUM_LEARNED, largest_snapshot
 from agent.cmp.states import State, Trigger, step
 from agent.cmp.terms import Learning, Source, Terms
+from agent.cmp.trust import MAXIMUM_DEPTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -138,6 +140,18 @@ class Transaction:
     def certificate(self) -> bytes:
         """The certificate that came, DER; b"" before."""
         return self._memory.certificate
+
+    @property
+    def largest_snapshot(self) -> int:
+        """Octets that its snapshot can take as JSON once the answer to the last message is in and accepted."""
+        return largest_snapshot(len(self._memory.last_message))
+
+    @property
+    def largest_credential(self) -> tuple[int, ...]:
+        """Octets, each, of the certificates that :class:`Issued` can hold: it, its chain, the anchors."""
+        learned = (MAXIMUM_LEARNED // MAXIMUM_CERTIFICATES,) * MAXIMUM_CERTIFICATES
+        anchors = map(len, material.der_of(self._terms.rules.anchors))
+        return (*(MAXIMUM_CERTIFICATE,) * (MAXIMUM_DEPTH - 1), *anchors, *learned)
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything ``memory.recall`` needs, as JSON values; no secrets."""

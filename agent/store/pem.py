@@ -25,6 +25,12 @@ def encode(certificates: Iterable[bytes], *, nothing: str = "") -> bytes:
     return text or f"# {nothing}\n".encode()
 
 
+def largest(octets: int, count: int) -> int:
+    """Return how many octets ``count`` certificates of ``octets`` in all take at most as :func:`encode` writes them."""
+    quads = 4 * (octets + 2 * count) // 3
+    return quads + quads // _LINE + count * (len(_BEGIN) + len(_END) + 1)
+
+
 def decode(text: bytes) -> tuple[bytes, ...]:
     """Read the certificates out of PEM text, in their order. Raise :class:`ValueError` when a block is damaged."""
     bodies = _BLOCK.findall(text)

@@ -8,6 +8,7 @@ goes on there.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from agent.cmp import failures
@@ -26,7 +27,7 @@ from agent.cmp.transaction import (
     Undecided,
 )
 from agent.contract import Job, Outcome, Verdict
-from agent.errors import StateCorrupt, TransportError
+from agent.errors import StateCorrupt, StateError, TransportError
 from agent.events import Event
 from agent.frozen import frozen
 from agent.settings import AnchorSource
@@ -35,6 +36,7 @@ from agent.worker import resuming
 from agent.worker.conversation import Conversation, OutOfPatience
 from agent.worker.installing import install
 from agent.worker.lifespan import Lifespan, can_ask_anew
+from agent.worker.room import Room, needed
 from agent.worker.words import about, certificate_fields, certificate_words, short_wait
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ _SAME_KEY: Final = frozenset({failures.RetryClass.RETRY_LATER, failures.RetryCla
 """What a "no" must be for the next attempt to use the same key; after any other one a new key is made."""
 _CONFIRMING: Final = frozenset({State.CONFIRMING, State.CONFIRM_POLLING, State.CONFIRM_WAITING})
 _UNDECIDED: Final = frozenset({State.POLLING, State.PROVING})
+_MAY_BRING_IT: Final = frozenset({State.REQUESTED, State.POLLING, State.PROVING})
+"""States in which a message is out that a certificate may answer."""
 _MESSAGES: Final = {
     State.CHALLENGED: "popdecr",
     State.ISSUED: "certConf",
@@ -86,6 +90,7 @@ class Course:
         self._store = tools.store
         self._keys = tools.keys
         self._client = tools.client
+        self._room = Room(tools.store.transaction)
         self._environment = tools.environment
         self._reporter = tools.reporter
         self._tell = tools.reporter.tell
@@ -109,14 +114,15 @@ class Course:
             return Outcome(
                 verdict=Verdict.FAILED, text="interrupted before anything was sent", remedy="Run the command again."
             )
-        if not self._transaction.certificate:
-            resuming.reserve_room(self._store.transaction)
-        ended = self._take_up()
         try:
+            ended = self._take_up()
             while ended is None:
                 ended = self._step()
         except OutOfPatience as wait:
             return self._left_open(wait)
+        finally:
+            with suppress(StateError):
+                self._room.give_back()
         return ended
 
     def _take_up(self) -> Outcome | None:
@@ -350,8 +356,11 @@ class Course:
     # --- durable ------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        if self._transaction.certificate:
-            resuming.release_room(self._store.transaction)
+        """Write the snapshot: before a message leaves with room held for its answer, afterwards into that room."""
+        if self._transaction.state in _MAY_BRING_IT:
+            self._room.hold(needed(self._transaction, self._key))
+        else:
+            self._room.give_back()
         resuming.save(
             self._store.transaction,
             self._transaction,

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.cmp import der, profiles, root_update
 from agent.cmp.certificates import Facts, load, read
 from agent.cmp.errors import MalformedMessage, RemoteError, UntrustedPeer
-from agent.cmp.messages import MAXIMUM_CERTIFICATES, Info
+from agent.cmp.messages import Info
 from agent.cmp.revocation import crl_status
+from agent.cmp.sizes import MAXIMUM_CERTIFICATES
 from agent.contract import Outcome, Verdict
 from agent.errors import NoCertificate, TransportError
 from agent.events import Event, sentence

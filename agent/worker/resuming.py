@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +13,6 @@ from agent.cmp.states import State
 from agent.contract import Action
 from agent.errors import StateCorrupt
 from agent.frozen import frozen
-from agent.store.faults import reported
 
 if TYPE_CHECKING:
     from agent.cmp.transaction import Transaction
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
     from agent.worker.lifespan import Lifespan
 
 _VERSION: Final = 1
-_ROOM: Final = "room"
-_ROOM_SIZE: Final = 65_536
-"""Octets that an answer may need on the disk: the snapshot with its certificates twice, and a generation."""
 
 UNCONFIRMED: Final = frozenset({State.WAITING, State.POLLING, State.CHALLENGED, State.PROVING, State.ISSUED})
 """States of a request that can go on and whose certificate, if it came, the CA was never told about."""
@@ -101,33 +96,6 @@ def save(
             "transaction": transaction.snapshot(),
         }
     )
-
-
-def reserve_room(directory: TransactionDirectory) -> None:
-    """Hold room on the disk for the answer: a certificate that cannot be written is lost, and the secret spent.
-
-    Raises:
-        StateError: when there is no room; then nothing must be sent.
-    """
-    directory.prepare()
-    path = directory.path / _ROOM
-    with reported("hold room for the answer in", directory.path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(descriptor, 0, _ROOM_SIZE)
-        finally:
-            os.close(descriptor)
-
-
-def release_room(directory: TransactionDirectory) -> None:
-    """Give the room back, now that something is to be written into it.
-
-    Raises:
-        StateError: when the disk does not let us.
-    """
-    path = directory.path / _ROOM
-    with reported("remove", path):
-        path.unlink(missing_ok=True)
 
 
 def load(directory: TransactionDirectory) -> OpenRequest | LostRequest | None:

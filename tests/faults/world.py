@@ -36,7 +36,7 @@ from tests.unit.worker.desk import SECRET, desk_at
 
 HOST: Final = "ca.enrolld.test"
 _HOSTS: Final = Path("/etc/hosts")
-_ROOM: Final = "size=1m,mode=0700"
+_ROOM: Final = "size=4m,mode=0700"
 _DEADLINE: Final = 300.0
 _CALM: Final = 25.0
 """Seconds within which an answer must come while nothing is broken: a busy machine is no fault."""

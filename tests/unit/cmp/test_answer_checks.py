@@ -122,6 +122,21 @@ def test_check_2_a_message_nested_too_deep_or_with_too_many_parts_is_refused() -
 # --- 3, 4, 5: the header ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"sender_nonce": bytes(129)}, "senderNonce has 129 octets"),
+        ({"sender": der.wrap(0x86, b"x" * 4096)}, "a sender in 4100 octets"),
+    ],
+)
+@AT_SOME_STAGES
+def test_a_name_or_nonce_that_is_too_long_to_be_kept_is_refused(
+    name: str, kind: Kind, header: dict[str, Any], words: str
+) -> None:
+    error = refused_at(name, kind, ProtocolViolation, lambda ca: rewritten(ca, **header))
+    assert words in str(error)
+
+
 @pytest.mark.parametrize("version", [-1, 0, 1, 4, 1000])
 @AT_EVERY_STAGE
 def test_check_3_a_version_of_cmp_that_nobody_agreed_on_is_refused(name: str, kind: Kind, version: int) -> None:

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.cmp import asn1, der, messages, names, peer, protection, schema
+from agent.cmp import asn1, der, names, peer, protection, schema
 from agent.cmp.bodies import Body, ErrorMessage, PkiConf, PollRequest, StatusInfo
 from agent.cmp.errors import CmpError, LocalError, MalformedMessage
 from agent.cmp.messages import NULL_DN, BodyType, Header, Info, InfoTypeAndValue, Message, build, moment, parse
 from agent.cmp.protection import ProtectionRules
+from agent.cmp.sizes import MAXIMUM_CERTIFICATES
 from tests.unit.cmp import mutations, openssl, pki, strategies
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "openssl"
@@ -221,7 +222,7 @@ def test_a_hostile_message_costs_little_time_and_memory(bomb: Callable[[], bytes
 
 def test_a_message_of_the_largest_size_with_32_certificates_is_read(openssl_folder: Path) -> None:
     certificate = openssl.der_files(openssl_folder)["rsa.pem"]
-    message = parse(build(Header(), PkiConf(), extra_certs=(certificate,) * messages.MAXIMUM_CERTIFICATES))
+    message = parse(build(Header(), PkiConf(), extra_certs=(certificate,) * MAXIMUM_CERTIFICATES))
     assert message.extra_certs == (certificate,) * 32
     with pytest.raises(MalformedMessage, match="33 entries"):
         parse(build(Header(), PkiConf(), extra_certs=(certificate,) * 33))

@@ -594,14 +594,6 @@ def test_nothing_is_sent_when_the_answer_would_have_no_room(desk: Desk, monkeypa
     assert desk.sent == []
 
 
-def test_the_room_for_the_answer_is_held_until_it_is_needed(slow_desk: Desk) -> None:
-    slow_desk.do(patience=0)
-    room = slow_desk.store.transaction.path / "room"
-    assert room.stat().st_blocks * 512 >= 65_536
-    assert slow_desk.do().verdict is Verdict.ISSUED
-    assert not room.exists()
-
-
 def test_a_damaged_snapshot_is_told_and_a_new_request_made(slow_desk: Desk) -> None:
     slow_desk.do(patience=0)
     snapshot = slow_desk.store.transaction.path / "snapshot.json"
