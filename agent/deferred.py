@@ -18,13 +18,22 @@ import sys
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 _compile = re.compile
+_SSH: Final = "cryptography.hazmat.primitives.serialization.ssh"
+_KEYS_OF_SSH: Final = (
+    "SSHCertificate", "SSHCertificateBuilder", "SSHCertificateType", "SSHCertPrivateKeyTypes", "SSHCertPublicKeyTypes",
+    "SSHPrivateKeyTypes", "SSHPublicKeyTypes", "load_ssh_private_key", "load_ssh_public_identity",
+    "load_ssh_public_key", "ssh_key_fingerprint",
+)  # fmt: skip
+"""What ``cryptography`` re-exports from it; a name that is missing here loads it."""
+_ANY_ADDRESS: Final = dict.fromkeys(("IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network"), object)
+"""What it names for type checkers while it is imported."""
 
 
 class _Deferred(ModuleType):
@@ -73,21 +82,34 @@ def _annotations(of: Any, **options: Any) -> Any:
 def on_demand() -> Iterator[None]:
     """Import what deals with certificates: patterns made in this block are compiled when they are first used.
 
-    So is what ``cryptography`` and ``pyasn1`` import for a function that we never call; and a dataclass without a
-    docstring is given a short one, without ``inspect``. What is imported here sees a changed ``re.compile``, and so
-    does whoever runs beside it: this is for the start of a process with one thread.
+    What ``cryptography`` and ``pyasn1`` import for functions that we never call is put off as well: keys of SSH, a log
+    of what is decoded, addresses of mail and of hosts. And a dataclass without a docstring is given a short one,
+    without ``inspect``. What is imported here sees a changed ``re.compile``, and so does whoever runs beside it: this
+    is for the start of a process with one thread.
     """
-    defer("random")
-    defer("email.utils", parseaddr=_parseaddr)
-    inspect = vars(sys.modules["inspect"])
-    known = inspect.setdefault("signature", _short_signature)
     re.compile = _Pattern  # type: ignore[assignment]
+    try:
+        with _meanwhile("inspect", signature=_short_signature), _meanwhile("ipaddress", **_ANY_ADDRESS):
+            defer("random")
+            defer("email.utils", parseaddr=_parseaddr)
+            defer("pyasn1.debug", registerLoggee=_no_logger, DEBUG_DECODER=0, DEBUG_ENCODER=0)
+            defer(_SSH, **{name: _Later(_SSH, name) for name in _KEYS_OF_SSH})
+            yield
+    finally:
+        re.compile = _compile
+
+
+@contextmanager
+def _meanwhile(name: str, **stand_ins: Any) -> Iterator[None]:
+    """Have ``stand_ins`` in a deferred module in this block; one that is loaded has its own."""
+    module = vars(sys.modules[name])
+    added = {attribute: one for attribute, one in stand_ins.items() if module.setdefault(attribute, one) is one}
     try:
         yield
     finally:
-        re.compile = _compile
-        if known is _short_signature is inspect["signature"]:
-            del inspect["signature"]
+        for attribute, one in added.items():
+            if module[attribute] is one:
+                del module[attribute]
 
 
 class _Pattern:
@@ -100,6 +122,22 @@ class _Pattern:
         value = getattr(_compile(*self._given), name)
         self.__dict__[name] = value
         return value
+
+
+class _Later:
+    """Stands for a function or class of a deferred module until it is called."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._at = (module, name)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        module, name = self._at
+        return getattr(_loaded(module), name)(*arguments, **options)
+
+
+def _no_logger(*_: Any, **__: Any) -> int:
+    """Return what ``pyasn1`` has for a logger where nothing is logged."""
+    return 0
 
 
 def _parseaddr(*arguments: Any, **options: Any) -> Any:

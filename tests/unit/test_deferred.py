@@ -104,9 +104,12 @@ except re.error as error:
 def test_a_worker_is_ready_without_what_its_libraries_never_use_for_it() -> None:
     script = """
 import sys
-from agent.worker.__main__ import _ability
-_ability()
-unused = ("ast", "dis", "random", "email.charset")
+from agent.worker.__main__ import load
+load("agent.cmp.codec")
+unused = (
+    "ast", "dis", "random", "email.charset", "ipaddress", "logging", "pyasn1.debug",
+    "cryptography.hazmat.primitives.serialization.ssh",
+)
 print([name for name in unused if isinstance(vars(sys.modules.get(name, object)).get("__file__"), str)])
 """
     assert said(script) == "[]"
@@ -126,6 +129,11 @@ import inspect
 print(Undescribed.__doc__, inspect.signature(Undescribed))
 print(x509.Name.from_rfc4514_string(r"CN=a\,b+OU=\C3\A4,O=c").rfc4514_string())
 print(x509.RFC822Name("site@operator.example").value, parseaddr("One <two@three.example>"))
+try:
+    x509.IPAddress("192.0.2.1")
+except TypeError:
+    import ipaddress
+    print(x509.IPAddress(ipaddress.ip_address("192.0.2.1")).value)
 import email.utils
 print(email.utils.parseaddr is not parseaddr, email.utils.formataddr(("One", "two@three.example")))
 """
@@ -133,5 +141,37 @@ print(email.utils.parseaddr is not parseaddr, email.utils.formataddr(("One", "tw
         "Undescribed(...) (one: int = 1) -> None",
         r"CN=a\,b+OU=ä,O=c",
         "site@operator.example ('One', 'two@three.example')",
+        "192.0.2.1",
         "True One <two@three.example>",
     ]
+
+
+def test_keys_of_ssh_are_read_and_written_for_whoever_has_some() -> None:
+    script = """
+from agent import deferred
+with deferred.on_demand():
+    from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+key = Ed25519PrivateKey.generate().public_key()
+line = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+print(serialization.load_ssh_public_key(line) == key)
+from cryptography.hazmat.primitives.serialization import ssh
+print(ssh.__file__ is not None, serialization.ssh is ssh, ssh.SSHCertificateType(1).name)
+"""
+    assert said(script).splitlines() == ["True", "True True USER"]
+
+
+def test_a_message_is_read_without_a_logger_and_pyasn1_has_one_when_it_is_asked_for() -> None:
+    script = """
+import sys
+from agent import deferred
+with deferred.on_demand():
+    from pyasn1.codec.der import decoder, encoder
+    from pyasn1.type import univ
+print(decoder.decode(encoder.encode(univ.Integer(5)))[0], "logging" in sys.modules)
+from pyasn1 import debug
+print(debug.hexdump(b"\\x01").strip(), debug.Debug("all"), "logging" in sys.modules)
+"""
+    first, second = said(script).splitlines()
+    assert first == "5 False"
+    assert second.endswith("True")
