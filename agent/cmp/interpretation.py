@@ -262,6 +262,8 @@ def _undecided(answer: Answer, status: StatusInfo, memory: Memory, *, poll_id: i
 def _declined(answer: Answer, status: StatusInfo, memory: Memory, details: tuple[str, ...] = ()) -> Meaning:
     words = clean_text(" ".join((*status.text, *details)))
     event = Declined(status=status.status, failures=status.failures, text=words, notes=answer.notes)
+    if memory.state in _CONFIRMING:
+        memory = replace(memory, refusal=describe(status.status, status.failures, words))
     return Meaning(event, Trigger.DECLINED, memory)
 
 

@@ -53,6 +53,7 @@ class Memory:
     learned: tuple[bytes, ...] = ()
     """Trust anchors from caPubs; they hold for this transaction and are kept with the certificate."""
     refusal: str = ""
+    """Why the certificate is refused; or, in state disputed, what the CA said to its confirmation."""
     refusal_failure: int | None = None
 
 

@@ -99,7 +99,7 @@ class Course:
         )
         self._lifespan = Lifespan.of(opened, self._environment)
         self._generation = opened.find_generation(self._store) if opened else None
-        self._told_before = opened is not None and opened.memory.state not in resuming.UNCONFIRMED
+        self._told_before = opened is not None and opened.may_be_confirmed
         """Whether certConf may have gone out before this worker was started."""
         self._objection: Objection | None = None
 
@@ -133,7 +133,7 @@ class Course:
             case State.CONFIRMED:
                 return self._install()
             case State.DISPUTED:
-                return self._disputed("it answered with an error")
+                return self._disputed(str(self._transaction.snapshot()["refusal"]) or "it answered with an error")
         return None
 
     def _step(self) -> Outcome | None:
@@ -349,7 +349,10 @@ class Course:
     def _nothing_better(self) -> bool:
         try:
             current = self._store.current
-            return current is None or read(load(current.certificate)).not_after <= self._environment.judging_time
+            # The new one itself, if a worker was cut off after it brought it into use, is nothing better.
+            if current is None or current == self._generation:
+                return True
+            return read(load(current.certificate)).not_after <= self._environment.judging_time
         except (StateCorrupt, MalformedMessage):
             return True
 
@@ -368,6 +371,7 @@ class Course:
             url=self._client.url,
             lifespan=self._lifespan,
             generation=self._generation.number if self._generation else None,
+            told_before=self._told_before,
         )
 
 

@@ -41,7 +41,16 @@ class OpenRequest:
     """Whether a clock that can be right said when it was started."""
     generation: int | None
     """The number of the generation its certificate was written to, once it was."""
+    told_before: bool
+    """Whether certConf may have gone out before the worker that wrote this was started."""
     memory: Memory
+
+    @property
+    def may_be_confirmed(self) -> bool:
+        """Whether the CA may have confirmed the certificate although it says no, or nothing, to a certConf now."""
+        if self.memory.state is State.DISPUTED:
+            return self.told_before  # the CA has answered: what that is worth was settled then
+        return self.memory.state not in UNCONFIRMED
 
     def find_generation(self, store: IdentityStore) -> Generation | None:
         """Return the generation its certificate was written to; None when there is none yet."""
@@ -79,6 +88,7 @@ def save(
     url: str | None,
     lifespan: Lifespan,
     generation: int | None,
+    told_before: bool,
 ) -> None:
     """Make the request durable as it stands.
 
@@ -93,6 +103,7 @@ def save(
             "started_at": lifespan.started_at.isoformat(),
             "dated": lifespan.dated,
             "generation": generation,
+            "told_before": told_before,
             "transaction": transaction.snapshot(),
         }
     )
@@ -121,6 +132,7 @@ def _read(snapshot: dict[str, Any]) -> OpenRequest | LostRequest:
             started_at=datetime.fromisoformat(snapshot["started_at"]),
             dated=bool(snapshot.get("dated", True)),
             generation=snapshot["generation"],
+            told_before=bool(snapshot.get("told_before", True)),
             memory=recall(snapshot["transaction"]),
         )
     except (KeyError, TypeError, ValueError, LocalError) as error:

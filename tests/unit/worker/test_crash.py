@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from agent.cmp.certificates import load
 from agent.cmp.messages import BodyType
+from agent.cmp.states import State
 from agent.contract import Action, Job, Verdict
 from agent.labca import LabCa, LabCaSettings, running
 from agent.labca.records import CertificateStatus
@@ -108,7 +109,7 @@ class Graveyard:
         self._ca = ca
         self._place = place
         self._undertaker = undertaker
-        self._first = desk_at(ca, directory / "root.pem", place / "template").job
+        self.first = desk_at(ca, directory / "root.pem", place / "template").job
         self.devices: list[tuple[Device, End]] = []
         self.tales: list[Tale] = []
 
@@ -116,10 +117,10 @@ class Graveyard:
         """Return a new device: one that has what the template has."""
         state = self._place / name
         shutil.copytree(self._place / "template", state, symlinks=True)
-        return Device(self._undertaker, replace(self._first, state_directory=state))
+        return Device(self._undertaker, replace(self.first, state_directory=state))
 
     def enroll_template(self) -> None:
-        assert Device(self._undertaker, self._first).live().verdict == Verdict.ISSUED
+        assert Device(self._undertaker, self.first).live().verdict == Verdict.ISSUED
 
     def bury(self, action: Action, effects: tuple[str, ...]) -> int:
         """Let a device die at each of ``effects`` in turn and another worker finish; return how many there are."""
@@ -192,6 +193,61 @@ def test_a_request_that_is_answered_at_once_survives_kill_at_every_effect(
     assert all(statuses in (once, twice) for statuses in found.values())
     assert lost == list(range(lost[0], lost[0] + len(lost))), "one window, from the answer to its snapshot"
     assert len(lost) <= 4
+
+
+@pytest.mark.parametrize("action", [Action.ENROLL, Action.RENEW])
+def test_a_confirmation_that_the_ca_refuses_is_acted_upon_after_a_kill_at_every_effect(
+    tmp_path: Path, undertaker: Mortality, action: Action
+) -> None:
+    """What the CA said clearly before the death counts after it, words and all; nothing stays open."""
+    ca = serve(tmp_path / "ca")
+    with running(ca):
+        yard = Graveyard(ca, tmp_path, undertaker)
+        if action is Action.RENEW:
+            yard.enroll_template()
+        ca.misbehave("reject=badCertId@certConf")
+        undisturbed = yard.device("undisturbed").live(action, VISIBLE)
+        assert undisturbed.verdict == Verdict.REJECTED
+        assert "badCertId" in undisturbed.text
+        deaths = 0
+        for number in range(1, 1000):
+            device = yard.device(str(number))
+            before = device.store.current
+            if not device.live(action, VISIBLE, dies_at=number).died:
+                break
+            snapshot: Any = device.store.transaction.load_snapshot()
+            if snapshot is None or snapshot["transaction"]["state"] != State.DISPUTED:
+                continue
+            deaths += 1
+            end = device.live(action)
+            assert (end.verdict, end.text) == (undisturbed.verdict, undisturbed.text)
+            assert device.store.current == before
+            assert not device.store.transaction.path.exists()
+        assert deaths
+    ca.close()
+
+
+@pytest.mark.parametrize("fault", ["reject=badCertId@certConf", "truncated@certConf"])
+def test_a_certificate_that_may_be_confirmed_comes_into_use_after_a_kill_at_every_effect(
+    tmp_path: Path, undertaker: Mortality, fault: str
+) -> None:
+    """Its confirmation was lost once, and now gets an error: with nothing better it is used, death or not."""
+    ca = serve(tmp_path / "ca")
+    with running(ca):
+        yard = Graveyard(ca, tmp_path, undertaker)
+        ca.misbehave("drop-before@certConf*1")
+        assert Device(undertaker, yard.first).live().verdict == Verdict.UNREACHABLE
+        ca.misbehave(fault)
+        for number in range(1, 1000):
+            device = yard.device(str(number))
+            if not device.live(effects=VISIBLE, dies_at=number).died:
+                break
+            after_work = not device.store.transaction.path.exists()
+            end = device.live()
+            assert end.verdict == (Verdict.UNCHANGED if after_work else Verdict.ISSUED), end.text
+            device.check()
+        assert number > 10
+    ca.close()
 
 
 def test_command_and_worker_that_are_killed_again_and_again_go_on_with_one_transaction(tmp_path: Path) -> None:
