@@ -8,7 +8,8 @@ stays for years they were more than a megabyte that nothing ever looked at.
 ``importlib.util.LazyLoader`` would do, but in Python 3.11 the second ``import`` of such a module loads it.
 
 A library for certificates does the like: a tenth of what a worker took to start was one regular expression, for names
-written as text, which no worker reads. :func:`on_demand` puts that off as well.
+written as text, which no worker reads. :func:`on_demand` puts that off as well. PyYAML compiles a dozen for a parser
+that is not used: a fifth of what it took to read a small configuration (:func:`patterns_on_demand`).
 """
 
 from __future__ import annotations
@@ -87,14 +88,24 @@ def on_demand() -> Iterator[None]:
     without ``inspect``. What is imported here sees a changed ``re.compile``, and so does whoever runs beside it: this
     is for the start of a process with one thread.
     """
+    with (
+        patterns_on_demand(),
+        _meanwhile("inspect", signature=_short_signature),
+        _meanwhile("ipaddress", **_ANY_ADDRESS),
+    ):
+        defer("random")
+        defer("email.utils", parseaddr=_parseaddr)
+        defer("pyasn1.debug", registerLoggee=_no_logger, DEBUG_DECODER=0, DEBUG_ENCODER=0)
+        defer(_SSH, **{name: _Later(_SSH, name) for name in _KEYS_OF_SSH})
+        yield
+
+
+@contextmanager
+def patterns_on_demand() -> Iterator[None]:
+    """Import something: patterns made in this block are compiled when they are first used. As above: one thread."""
     re.compile = _Pattern  # type: ignore[assignment]
     try:
-        with _meanwhile("inspect", signature=_short_signature), _meanwhile("ipaddress", **_ANY_ADDRESS):
-            defer("random")
-            defer("email.utils", parseaddr=_parseaddr)
-            defer("pyasn1.debug", registerLoggee=_no_logger, DEBUG_DECODER=0, DEBUG_ENCODER=0)
-            defer(_SSH, **{name: _Later(_SSH, name) for name in _KEYS_OF_SSH})
-            yield
+        yield
     finally:
         re.compile = _compile
 

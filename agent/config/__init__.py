@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from agent.config import rules
-from agent.config.document import LARGEST, Unparsable, compose
+from agent.config.document import LARGEST, Unparsable, compose, place_of
 from agent.config.files import check_files, explain, read_regular
-from agent.config.findings import Enough, KeyPath, Mistakes, Notice, Place
+from agent.config.findings import Enough, Mistakes, Notice, Place
 from agent.config.reading import Reader
 from agent.errors import ConfigurationError
 
@@ -59,11 +59,10 @@ def parse(text: str, *, source: Path) -> Settings:
         ConfigurationError: when anything is wrong; all mistakes at once in ``mistakes``.
     """
     mistakes = Mistakes(source)
-    reader = Reader(source.absolute().parent, mistakes)
     more = False
     settings = None
     try:
-        settings = _read(text, reader, mistakes)
+        settings = _read(text, source.absolute().parent, mistakes)
     except Enough:
         more = True
     if mistakes or settings is None:
@@ -81,7 +80,7 @@ def unsupported(settings: Settings) -> tuple[Notice, ...]:
     return tuple(rules.unsupported(settings))
 
 
-def _read(text: str, reader: Reader, mistakes: Mistakes) -> Settings | None:
+def _read(text: str, base: Path, mistakes: Mistakes) -> Settings | None:
     try:
         root = compose(text, mistakes)
     except Unparsable as error:
@@ -90,18 +89,11 @@ def _read(text: str, reader: Reader, mistakes: Mistakes) -> Settings | None:
     if root is None:
         mistakes.add(None, (), "the file is empty", "start from one of the examples, or from enrolld.yaml beside them")
         return None
-    settings = reader.settings(root)
+    settings = Reader(root, base, mistakes).settings()
     if settings is not None:
         for notice in rules.mistakes(settings):
-            mistakes.add(_place(notice.path, reader), notice.path, notice.text, notice.remedy)
+            mistakes.add(place_of(notice.path, root), notice.path, notice.text, notice.remedy)
     return settings
-
-
-def _place(path: KeyPath, reader: Reader) -> Place | None:
-    """Return where a key stands, or the nearest section around it when it was left to its default."""
-    while path and path not in reader.places:
-        path = path[:-1]
-    return reader.places.get(path)
 
 
 def _refuse(source: Path, place: Place | None, text: str, remedy: str) -> NoReturn:

@@ -9,6 +9,7 @@ Everything is in the form of ``agent.structure``, without what has its default.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Print the configuration that the command line names; return 0, or 2 when it cannot be used."""
+    gc.disable()  # it ends soon
     try:
         settings = load(Path(sys.argv[1]))
         refuse_what_cannot_work(settings)

@@ -8,12 +8,13 @@ nesting. What a plain scalar means is decided later, by the type of the setting 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from agent.config.findings import KeyPath, Mistakes, Place
 from agent.config.syntax import explain
+from agent.deferred import patterns_on_demand
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ _UNFIT: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud8
 what ends a line in YAML but not in an editor, so that lines are counted alike."""
 
 
-@frozen
-class Scalar:
+class Scalar(NamedTuple):
     """One value as it stands in the file; ``plain`` when it is not in quotes, so that YAML may read it as a number."""
 
     place: Place
@@ -88,15 +88,40 @@ def compose(text: str, mistakes: Mistakes) -> Node | None:
         Unparsable: when reading cannot go on.
         Enough: when there are too many mistakes.
     """
+    with patterns_on_demand():  # libyaml needs none of those that the parser written in Python has
+        import yaml  # noqa: PLC0415 - slow to import, and whoever only asks for settings does not need it
+
     _inspect(text)
-    return _Composer(text, mistakes).document()
+    # libyaml's parser is 15 times as fast; it is missing where PyYAML was built without it.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return _Composer(loader(text).get_event, mistakes).document()
+    except yaml.MarkedYAMLError as error:
+        raise Unparsable(*explain(error, text)) from error
+    except yaml.YAMLError as error:  # without a place: characters the parser itself refuses
+        raise Unparsable(None, "this is not YAML", "remove unusual characters; is this a text file?") from error
+
+
+def place_of(path: KeyPath, root: Node) -> Place:
+    """Return where a key or list entry stands, or the nearest section around it that does."""
+    place, node = root.place, root
+    for part in path:
+        if isinstance(node, Table) and part in node.entries:
+            key, node = node.entries[str(part)]
+            place = key.place
+        elif isinstance(node, Listing) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+            place = node.place
+        else:
+            break
+    return place
 
 
 def _inspect(text: str) -> None:
     if len(text) > LARGEST:
         raise Unparsable(None, f"the file is larger than {LARGEST} characters", "is this the right file?")
-    if (unfit := _UNFIT.search(text)) is None:
-        return
+    if all(map(str.isprintable, text.split("\n"))) or (unfit := _UNFIT.search(text)) is None:
+        return  # what is printable is fit, and that is quick to tell
     line_start = text.rfind("\n", 0, unfit.start()) + 1
     place = Place(text.count("\n", 0, line_start) + 1, unfit.start() - line_start + 1)
     if unfit[0] == "\ufeff":
@@ -119,46 +144,34 @@ def _deeper(place: Place, depth: int) -> int:
 class _Composer:
     """One pass over the events. The path of open containers is kept for the mistakes' sake."""
 
-    def __init__(self, text: str, mistakes: Mistakes) -> None:
-        self._text = text
+    def __init__(self, next_event: Callable[[], Any], mistakes: Mistakes) -> None:
+        self._next = next_event
         self._mistakes = mistakes
-        self._events = self._parse()
         self._nodes = 0
-
-    def _parse(self) -> Iterator[tuple[str, Any]]:
-        import yaml  # noqa: PLC0415 - slow to import, and whoever only asks for settings does not need it
-
-        # libyaml's parser is 15 times as fast; it is missing where PyYAML was built without it.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        try:
-            for event in yaml.parse(self._text, Loader=loader):
-                yield type(event).__name__, event
-        except yaml.MarkedYAMLError as error:
-            raise Unparsable(*explain(error, self._text)) from error
-        except yaml.YAMLError as error:  # without a place: characters the parser itself refuses
-            raise Unparsable(None, "this is not YAML", "remove unusual characters; is this a text file?") from error
 
     def document(self) -> Node | None:
         root: Node | None = None
-        for name, event in self._events:
+        while (name := type(event := self._next()).__name__) != "StreamEndEvent":
             if name != "DocumentStartEvent":
                 continue
             if root is not None:
                 text = "a second document begins here, and only one is read"
                 raise Unparsable(_place(event.start_mark), text, "remove the line with --- and join the two")
-            root = self._node(*next(self._events), (), depth=0)
+            root = self._node(self._next(), (), depth=0)
         empty = isinstance(root, Scalar) and root.plain and not root.text
         return None if empty else root
 
-    def _node(self, name: str, event: Any, path: KeyPath, depth: int) -> Node:
+    def _node(self, event: Any, path: KeyPath, depth: int) -> Node:
         place = _place(event.start_mark)
-        self._refuse_extras(name, event, place, path)
+        name = type(event).__name__
+        if event.anchor is not None or event.tag is not None:  # the first of an alias, too, which has no tag
+            self._refuse_extras(name, event, place, path)
         self._nodes += 1
         if self._nodes > MOST:
             raise Unparsable(place, f"there are more than {MOST} values up to here", "is this the right file?")
         match name:
             case "ScalarEvent":
-                return Scalar(place, event.value, plain=not event.style)
+                return Scalar(place, event.value, not event.style)
             case "SequenceStartEvent":
                 return self._listing(place, path, _deeper(place, depth))
             case "MappingStartEvent":
@@ -170,35 +183,31 @@ class _Composer:
         if name == "AliasEvent":
             text = "a value that begins with * stands for one given elsewhere, which is not allowed here"
             self._mistakes.add(place, path, text, "write the value out, or put a text in quotes")
-        elif event.anchor is not None:
+            return
+        if event.anchor is not None:
             text = "a value that begins with & is named for use elsewhere, which is not allowed here"
             self._mistakes.add(place, path, text, "remove the name, or put a text in quotes")
-        if getattr(event, "tag", None) is not None:
+        if event.tag is not None:
             text = "a value that begins with ! has a tag, which is not allowed here"
             self._mistakes.add(place, path, text, "remove the tag, or put a text in quotes")
 
     def _listing(self, place: Place, path: KeyPath, depth: int) -> Listing:
-        listing = Listing(place)
-        for name, event in self._events:
-            if name == "SequenceEndEvent":
-                break
-            listing.items.append(self._node(name, event, (*path, len(listing.items)), depth))
-        return listing
+        items: list[Node] = []
+        while type(event := self._next()).__name__ != "SequenceEndEvent":
+            items.append(self._node(event, (*path, len(items)), depth))
+        return Listing(place, items)
 
     def _table(self, place: Place, path: KeyPath, depth: int) -> Table:
-        table = Table(place)
-        for name, event in self._events:
-            if name == "MappingEndEvent":
-                break
-            key = self._node(name, event, path, depth)
+        entries: dict[str, tuple[Scalar, Node]] = {}
+        while type(event := self._next()).__name__ != "MappingEndEvent":
+            key = self._node(event, path, depth)
             word = key.text if isinstance(key, Scalar) else ""
-            value = self._node(*next(self._events), (*path, word), depth)
+            value = self._node(self._next(), (*path, word), depth)
             if not isinstance(key, Scalar):
                 self._mistakes.add(key.place, path, "a key must be a single word", "write it as `key: value`")
-            elif word in table.entries:
-                first = table.entries[word][0].place.line
-                text = f"this key is given twice, first on line {first}"
+            elif word in entries:
+                text = f"this key is given twice, first on line {entries[word][0].place.line}"
                 self._mistakes.add(key.place, (*path, word), text, "keep one of the two")
             else:
-                table.entries[word] = (key, value)
-        return table
+                entries[word] = (key, value)
+        return Table(place, entries)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from agent.errors import ConfigurationError
 from agent.frozen import frozen
@@ -46,9 +45,8 @@ class Notice:
         return f"{subject}{self.text} ({self.remedy})"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Where something stands in the file. Both count from 1."""
+class Place(NamedTuple):
+    """Where something stands in the file. Both count from 1. A tuple: a thousand identities have ten thousand."""
 
     line: int
     column: int

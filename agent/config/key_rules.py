@@ -7,6 +7,7 @@ That module is not asked here because it loads the whole protocol, and this one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from agent.config.rulebook import Authority, Identity, Rule
@@ -19,6 +20,7 @@ from agent.settings import (
     RequestType,
     SignatureName,
 )
+from agent.settings import KeyAlgorithm as MadeHere
 from hsm.algorithms import KEY_PARAMETERS, SCHEMES, Family, KeyAlgorithm, KeyParameters, Scheme
 
 _ABILITY: Final[dict[KeyUsage, Callable[[KeyParameters], object]]] = {
@@ -32,7 +34,12 @@ _OF_3GPP: Final = frozenset({Family.RSA, Family.EC})
 
 def _kind(key: KeySettings) -> KeyParameters | None:
     """Return what is known of the key; None for one made elsewhere, which only its file can tell."""
-    return KEY_PARAMETERS[KeyAlgorithm(key.algorithm.value)] if key.existing is None else None
+    return _parameters(key.algorithm) if key.existing is None else None
+
+
+@cache
+def _parameters(algorithm: MadeHere) -> KeyParameters:
+    return KEY_PARAMETERS[KeyAlgorithm(algorithm.value)]
 
 
 def _family(signature: SignatureName) -> Family:

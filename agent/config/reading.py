@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NoReturn, get_origin
 
 from agent import units
 from agent.config import formats, scalars
-from agent.config.document import Listing, Node, Scalar, Table, Unusable
-from agent.config.findings import KeyPath, Mistakes, Place, Wrong, choose, dotted, nearest
+from agent.config.document import Listing, Node, Scalar, Table, Unusable, place_of
+from agent.config.findings import KeyPath, Mistakes, Wrong, choose, dotted, nearest
 from agent.settings import EXACTLY_ONE, NAME, Format, Settings
 from agent.structure import Member, entry_type, members
 
@@ -36,25 +35,25 @@ class Unread:
 
 
 UNREAD: Final[Any] = Unread()
+_NAME: Final = re.compile(NAME)
 
 
 class Reader:
-    """Reads one file. ``places`` fills with the place of every key and list entry."""
+    """Reads one file."""
 
-    def __init__(self, base: Path, mistakes: Mistakes) -> None:
-        """Read relative paths from ``base``, an absolute directory."""
+    def __init__(self, root: Node, base: Path, mistakes: Mistakes) -> None:
+        """Read what is below ``root``, and relative paths from ``base``, an absolute directory."""
+        self._root = root
         self._base = base
         self._mistakes = mistakes
-        self.places: dict[KeyPath, Place] = {}
 
-    def settings(self, root: Node) -> Settings | None:
+    def settings(self) -> Settings | None:
         """Return the settings, with :data:`UNREAD` wherever there is a mistake; None when there is nothing to return.
 
         Raises:
             Enough: when there are too many mistakes.
         """
-        self.places[()] = root.place
-        settings = self._guarded(Settings, root, (), None)
+        settings = self._guarded(Settings, self._root, (), None)
         return settings if isinstance(settings, Settings) else None
 
     def _guarded(self, type_: Any, node: Node, path: KeyPath, member: Member | None) -> Any:
@@ -63,36 +62,39 @@ class Reader:
         try:
             return self._value(type_, node, path, member)
         except Wrong as wrong:
-            self._mistakes.add(self.places[path], path, wrong.text, wrong.remedy)
+            self._refuse(path, path, wrong.text, wrong.remedy)
             return UNREAD
+
+    def _refuse(self, at: KeyPath, path: KeyPath, text: str, remedy: str) -> None:
+        """Note a mistake about ``path``, which stands ``at`` the same or a section around it."""
+        self._mistakes.add(place_of(at, self._root), path, text, remedy)
 
     def _value(self, type_: Any, node: Node, path: KeyPath, member: Member | None) -> Any:
         if member and member.word and isinstance(node, Scalar) and node.text == member.word:
             return None
-        if dataclasses.is_dataclass(type_):
+        shape = _shape(type_)
+        if shape is object:
             return self._section(type_, node, path)
-        if get_origin(type_) is dict:
+        if shape is dict:
             return self._named(type_, node, path)
-        if get_origin(type_) is tuple:
-            return self._list(type_, node, path, _known(member))
-        return self._scalar(type_, node, _known(member))
+        if member is None:
+            raise TypeError("a table of names holds sections only")
+        return self._list(type_, node, path, member) if shape is tuple else self._scalar(type_, node, member)
 
     def _section(self, cls: Any, node: Node, path: KeyPath) -> Any:
         known = members(cls)
-        keys = f"keys ({_some(known)})"
-        table = _table(node, keys)
+        table = node if isinstance(node, Table) else _no_table(node, f"keys ({_some(known)})")
         given: dict[str, Any] = {}
-        for word, (key, child) in table.entries.items():
+        for word, (_, child) in table.entries.items():
             below = (*path, word)
-            self.places[below] = key.place
             if (member := known.get(word)) is not None:
                 given[member.name] = self._guarded(member.type, child, below, member)
             else:
                 self._unknown(word, below, known, given)
         if cls in EXACTLY_ONE:
             self._exactly_one(cls, [key for key, member in known.items() if member.name in given], path)
-        for member in known.values():
-            if member.required and member.name not in given:
+        for member in _required(cls):
+            if member.name not in given:
                 self._missing(member, path)
                 given[member.name] = UNREAD
         return cls(**given)
@@ -101,14 +103,12 @@ class Reader:
         meant = nearest(word, known)
         homes = _homes().get(word.replace("_", "-"), ())
         remedy = f"it belongs {' or '.join(homes)}" if meant is None and homes else choose(word, known)
-        self._mistakes.add(self.places[path], path, "this key is unknown", remedy)
+        self._refuse(path, path, "this key is unknown", remedy)
         if meant is not None:  # one mistake is enough: do not call the key missing as well
             given.setdefault(known[meant].name, UNREAD)
 
     def _missing(self, member: Member, path: KeyPath) -> None:
-        place = self.places[path]
-        remedy = f"add it: {member.metadata['doc']}"
-        self._mistakes.add(place, (*path, member.key), "this key is missing", remedy)
+        self._refuse(path, (*path, member.key), "this key is missing", f"add it: {member.metadata['doc']}")
 
     def _exactly_one(self, cls: type, present: list[str], path: KeyPath) -> None:
         if len(present) == 1:
@@ -116,14 +116,13 @@ class Reader:
         found = f"found {' and '.join(present)}" if present else "found none"
         remedy = "keep one of them" if present else "add one of them"
         text = f"expected exactly one of {_some(members(cls))}, {found}"
-        self._mistakes.add(self.places[path], path, text, remedy)
+        self._refuse(path, path, text, remedy)
 
     def _named(self, type_: Any, node: Node, path: KeyPath) -> dict[str, Any]:
-        table = _table(node, "names with keys below them")
+        table = node if isinstance(node, Table) else _no_table(node, "names with keys below them")
         values = {}
         for word, (key, child) in table.entries.items():
             below = (*path, word)
-            self.places[below] = key.place
             try:
                 _check_name(key)
             except Wrong as wrong:
@@ -134,8 +133,6 @@ class Reader:
     def _list(self, type_: Any, node: Node, path: KeyPath, member: Member) -> tuple[Any, ...]:
         if not isinstance(node, Listing):
             raise Wrong(f"expected a list, found {scalars.found(node)}", f"write {_example(member)}")
-        for index, item in enumerate(node.items):
-            self.places[(*path, index)] = item.place
         bounds = member.metadata.get("bounds")
         if bounds and not bounds[0] <= len(node.items) <= bounds[1]:
             raise Wrong(f"expected {bounds[0]} to {bounds[1]} entries, found {len(node.items)}", "correct the list")
@@ -146,18 +143,18 @@ class Reader:
 
     def _scalar(self, type_: Any, node: Node, member: Member) -> Any:
         format_: Format | None = member.metadata.get("format")
-        if issubclass(type_, StrEnum):
-            return scalars.choice(node, type_)
+        if type_ is str:
+            text = scalars.text(node)
+            return text if format_ is None else self._formatted(text, format_, member)
+        if type_ is Path:
+            return formats.path(scalars.text(node), self._base)
         if type_ is bool:
             return scalars.truth(node)
         if type_ is int:
             return _within(scalars.integer(node), member)
         if type_ is float:
             return _within(scalars.amount(node, format_), member)
-        text = scalars.text(node)
-        if type_ is Path:
-            return formats.path(text, self._base)
-        return text if format_ is None else self._formatted(text, format_, member)
+        return scalars.choice(node, type_)
 
     def _formatted(self, text: str, format_: Format, member: Member) -> str:
         rule = formats.RULES[format_]
@@ -167,15 +164,18 @@ class Reader:
         return checked
 
 
-def _known(member: Member | None) -> Member:
-    if member is None:
-        raise TypeError("a table of names holds sections only")
-    return member
+@cache
+def _shape(type_: Any) -> type | None:
+    """Return what a value of this type is written as: ``dict``, ``tuple``, ``object`` for a section, or None."""
+    return object if dataclasses.is_dataclass(type_) else get_origin(type_)
 
 
-def _table(node: Node, expected: str) -> Table:
-    if isinstance(node, Table):
-        return node
+@cache
+def _required(cls: type) -> tuple[Member, ...]:
+    return tuple(member for member in members(cls).values() if member.required)
+
+
+def _no_table(node: Node, expected: str) -> NoReturn:
     if isinstance(node, Scalar) and scalars.kind_of(node) is scalars.Kind.NOTHING:
         raise Wrong(
             f"expected {expected}, found no value", "write them below, indented, or {} for none, or remove the line"
@@ -185,7 +185,7 @@ def _table(node: Node, expected: str) -> Table:
 
 def _check_name(key: Scalar) -> None:
     name = scalars.text(key)
-    if not re.fullmatch(NAME, name):
+    if not _NAME.fullmatch(name):
         raise Wrong(
             "this is not a name", "use up to 64 letters, digits, dots, hyphens and underscores, a letter or digit first"
         )

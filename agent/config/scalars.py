@@ -32,9 +32,13 @@ class Kind(StrEnum):
     DATE = "a date"
 
 
+_WORDS: Final = dict.fromkeys(("", "~", "null", "Null", "NULL"), Kind.NOTHING) | {
+    spelled: Kind.TRUTH
+    for word in ("yes", "no", "true", "false", "on", "off")
+    for spelled in (word, word.title(), word.upper())
+}
+_BEGINS_A_NUMBER: Final = frozenset("0123456789+-.")
 _PATTERNS: Final = {
-    Kind.NOTHING: r"~|null|Null|NULL|",
-    Kind.TRUTH: r"(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)",
     Kind.INTEGER: r"[-+]?(?:0|[1-9][0-9]*)",
     Kind.DECIMAL: r"[-+]?[0-9]+\.[0-9]*|\.[0-9]+",
     Kind.OCTAL: r"[-+]?0[0-7_]+",
@@ -49,7 +53,7 @@ _PATTERNS: Final = {
     ),
 }
 _KINDS: Final = tuple(_PATTERNS)
-_ANY_KIND: Final = re.compile("|".join(f"({pattern})" for pattern in _PATTERNS.values()))
+_NUMBER: Final = re.compile("|".join(f"({pattern})" for pattern in _PATTERNS.values()))
 """Tried in their order, as one: a configuration of a thousand identities has ten thousand values."""
 _TEXTUAL: Final = frozenset({Kind.TEXT, Kind.INTEGER, Kind.DECIMAL})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -58,7 +62,12 @@ _LONGEST: Final = 4096
 
 def kind_of(scalar: Scalar) -> Kind:
     """Tell what YAML 1.1 takes it for."""
-    match = _ANY_KIND.fullmatch(scalar.text) if scalar.plain else None
+    if not scalar.plain:
+        return Kind.TEXT
+    text = scalar.text
+    if (kind := _WORDS.get(text)) is not None:
+        return kind
+    match = _NUMBER.fullmatch(text) if text[0] in _BEGINS_A_NUMBER else None
     return Kind.TEXT if match is None or match.lastindex is None else _KINDS[match.lastindex - 1]
 
 
@@ -80,15 +89,14 @@ def text(node: Node) -> str:
     Raises:
         Wrong: when it is none, or YAML reads it as something else.
     """
-    scalar = _scalar(node, "a text")
-    kind = kind_of(scalar)
+    scalar, kind = _scalar(node, "a text")
     if kind not in _TEXTUAL:
         raise Wrong(f"expected a text, but YAML reads this as {kind}", "put it in quotes")
     if not scalar.text:
         raise Wrong("the text is empty", "give it a value, or remove the line")
     if len(scalar.text) > _LONGEST:
         raise Wrong(f"the text is longer than {_LONGEST} characters", "shorten it")
-    if (control := _CONTROL.search(scalar.text)) is not None:
+    if not scalar.text.isprintable() and (control := _CONTROL.search(scalar.text)) is not None:
         raise Wrong(f"the text holds a control character, U+{ord(control[0]):04X}", "write it on one line, without it")
     return scalar.text
 
@@ -99,11 +107,11 @@ def truth(node: Node) -> bool:
     Raises:
         Wrong: when it is anything but a plain true or false.
     """
-    scalar = _scalar(node, "true or false")
+    scalar, kind = _scalar(node, "true or false")
     word = scalar.text.lower()
-    if kind_of(scalar) is Kind.TRUTH and word in {"true", "false"}:
+    if kind is Kind.TRUTH and word in {"true", "false"}:
         return word == "true"
-    if kind_of(scalar) is Kind.TRUTH:
+    if kind is Kind.TRUTH:
         raise Wrong("expected true or false", f"write {'true' if word in {'yes', 'on'} else 'false'}")
     quoted = not scalar.plain and word in {"true", "false"}
     raise Wrong(
@@ -117,8 +125,8 @@ def integer(node: Node) -> int:
     Raises:
         Wrong: when it is anything but plain decimal digits.
     """
-    scalar = _scalar(node, "a whole number")
-    if kind_of(scalar) is not Kind.INTEGER:
+    scalar, kind = _scalar(node, "a whole number")
+    if kind is not Kind.INTEGER:
         quoted = not scalar.plain and scalar.text.isdecimal()
         raise Wrong(
             f"expected a whole number, found {found(scalar)}",
@@ -137,8 +145,7 @@ def amount(node: Node, format: Format | None) -> float:  # noqa: A002 - the word
     """
     duration = format is Format.DURATION
     form = "a duration such as 30s, 5m or 24h" if duration else "a number"
-    scalar = _scalar(node, form)
-    kind = kind_of(scalar)
+    scalar, kind = _scalar(node, form)
     if kind in {Kind.INTEGER, Kind.DECIMAL} or (kind is Kind.TEXT and duration):
         try:
             number = units.seconds(scalar.text) if duration else float(scalar.text)
@@ -165,9 +172,10 @@ def choice(node: Node, words: type[StrEnum]) -> StrEnum:
     raise Wrong(f"expected one of {', '.join(words)}, found {shown(word)}", choose(word, words))
 
 
-def _scalar(node: Node, expected: str) -> Scalar:
+def _scalar(node: Node, expected: str) -> tuple[Scalar, Kind]:
     if not isinstance(node, Scalar):
         raise Wrong(f"expected {expected}, found {found(node)}", "write a single value")
-    if kind_of(node) is Kind.NOTHING:
+    kind = kind_of(node)
+    if kind is Kind.NOTHING:
         raise Wrong(f"expected {expected}, found no value", "give it a value, or remove the line")
-    return node
+    return node, kind

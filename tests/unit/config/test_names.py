@@ -42,6 +42,21 @@ def test_a_distinguished_name_comes_out_in_one_spelling(text: str, spelling: str
     assert x509.Name.from_rfc4514_string(spelling).rfc4514_string() == spelling
 
 
+@example("CN=" + "a" * 64)
+@example("CN=" + "a" * 65)
+@example("O=a b ,CN=a")
+@given(
+    st.text(st.sampled_from("CNOL=,+. a1\\#-"), max_size=20)
+    | st.from_regex(r"(CN|O|DC|C|ST|SN)=[a-z. _-]{0,3}(,(CN|O|DC)=[A-Z0-9 -]{0,3}){0,2}", fullmatch=True)
+)
+def test_a_name_in_its_one_spelling_is_read_as_one_that_is_not(text: str) -> None:
+    try:
+        long_way = distinguished_name(f" {text}")
+    except Wrong:
+        long_way = None
+    assert distinguished_name(text) == long_way if long_way else refusal(text)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

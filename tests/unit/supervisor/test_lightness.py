@@ -61,6 +61,20 @@ def test_the_configuration_is_checked_without_openssl() -> None:
     assert loaded(f"import sys, agent.config\n{PRINT_LOADED}") & OPENSSL == set()
 
 
+def test_the_configuration_is_read_without_what_the_slow_parser_needs() -> None:
+    script = """
+import sys
+from pathlib import Path
+from agent.config import load
+load(Path("config/enrolld.yaml"))
+import yaml
+print(isinstance(yaml.reader.Reader.NON_PRINTABLE, type(__import__("re").compile(""))))
+print(yaml.safe_load("{a: 2026-01-31, b: 0x1F, c: 12:30:00}"))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False", "{'a': datetime.date(2026, 1, 31), 'b': 31, 'c': 45000}"]
+
+
 def test_the_daemon_starts_to_read_its_configuration_before_it_imports_the_rest() -> None:
     script = """
 import sys
