@@ -304,6 +304,13 @@ def _not_absurd(at: str | None, settings: IdentitySettings, now: datetime) -> da
     return now if (due - now).total_seconds() > longest else due
 
 
+def _is_confirmed(store: IdentityStore, number: object) -> bool:
+    try:
+        return any(one.confirmed for one in store.generations if one.number == number)
+    except StateCorrupt:
+        return False
+
+
 def _open_request(store: IdentityStore, facts: dict[str, Any]) -> str | None:
     try:
         snapshot = store.transaction.load_snapshot()
@@ -313,6 +320,8 @@ def _open_request(store: IdentityStore, facts: dict[str, Any]) -> str | None:
     state = _OPEN.get(transaction.get("state"))
     if snapshot is None or state is None:
         return None
+    if state == "confirming" and _is_confirmed(store, snapshot.get("generation")):
+        state = "installing"  # the worker was cut off just after it had marked the generation
     facts["open_request"] = str(snapshot.get("action"))
     facts["open_state"] = state
     facts["next_action"] = "ask the CA again"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from agent.cmp.errors import RemoteError, StandingUnknown
 from agent.cmp.failures import PKIStatus
 from agent.cmp.states import State
-from agent.cmp.transaction import Undecided
+from agent.cmp.transaction import Concluded, Undecided
 from agent.errors import ServerBusy, TransportError
 from agent.events import Event
 from agent.worker.lists import Lists
@@ -47,7 +47,10 @@ class OutOfPatience(Exception):
 
 
 class Conversation:
-    """Drives ``transaction`` through ``client``; ``save`` makes it durable before each send and after each answer."""
+    """Drives ``transaction`` through ``client``; ``save`` makes it durable before each send and after each answer.
+
+    Not after the one that concludes it: what follows from that is as durable, and tells it as well.
+    """
 
     def __init__(
         self,
@@ -93,7 +96,8 @@ class Conversation:
         self._recorder.received(answer.body)
         event = self._receive(answer.body)
         wait = self._time_to_wait(event) if isinstance(event, Undecided) else 0.0
-        self._save()
+        if not isinstance(event, Concluded):
+            self._save()
         for note in getattr(event, "notes", ()):
             if note not in self._noted:  # what is odd about the signer is odd about each of his messages
                 self._noted.add(note)

@@ -1,8 +1,8 @@
 """The course of one request: message by message to an outcome, each step durable before the next effect.
 
-snapshot -> send -> receive -> verify -> snapshot -> generation -> snapshot -> certConf -> pkiConf -> snapshot -> switch
-``current`` -> clear the transaction. A worker that dies after any arrow is followed by one that reads the snapshot and
-goes on there.
+snapshot -> send -> receive -> verify -> snapshot -> generation -> snapshot -> certConf -> pkiConf -> mark the
+generation -> switch ``current`` -> clear the transaction. A worker that dies after any arrow is followed by one that
+reads the snapshot, and the mark, and goes on there.
 """
 
 from __future__ import annotations
@@ -258,11 +258,10 @@ class Course:
                     description=about(facts, self._job, self._transaction.transaction_id),
                 )
             )
-            self._save()
             self._tell_what_was_learned()
         self._tell(Event.VERIFIED, certificate_fields(facts), **certificate_words(facts))
         if issued.confirm:
-            return None
+            return None  # the snapshot before certConf names the generation
         self._transaction.excuse()
         self._save()
         return self._install()

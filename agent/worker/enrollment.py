@@ -178,7 +178,7 @@ class _Work:
             # What was begun is finished first, be it an enrollment or a renewal.
             self._job = replace(self._job, action=opened.action)
             generation = opened.find_generation(self._store)
-            if opened.memory.state is State.CONFIRMED and generation is not None:
+            if generation is not None and (opened.memory.state is State.CONFIRMED or generation.confirmed):
                 return install(
                     self._job,
                     self._store,

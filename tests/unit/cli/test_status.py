@@ -41,9 +41,11 @@ def install(store: IdentityStore, start: datetime, end: datetime) -> None:
         store.switch(generation)
 
 
-def open_request(store: IdentityStore, action: str, state: str, *, check_at: datetime | None = None) -> None:
+def open_request(
+    store: IdentityStore, action: str, state: str, *, check_at: datetime | None = None, generation: int | None = None
+) -> None:
     transaction: dict[str, Any] = {"state": state, "check_at": check_at.isoformat() if check_at else None}
-    store.transaction.save_snapshot({"action": action, "transaction": transaction})
+    store.transaction.save_snapshot({"action": action, "generation": generation, "transaction": transaction})
 
 
 def failed(store: IdentityStore, text: str = "no address answered", verdict: str = "unreachable") -> None:
@@ -103,6 +105,17 @@ def test_an_open_request(store: IdentityStore, state: str, shown: str) -> None:
         open_request(store, "enroll", state, check_at=NOW + timedelta(minutes=5))
     assert seen(store).state == shown
     assert (seen(store).open_request == "enroll") == (shown != "unenrolled")
+
+
+def test_an_open_request_whose_generation_is_confirmed_is_being_installed(store: IdentityStore) -> None:
+    """Nobody needs a secret for that, nor the CA."""
+    install(store, NOW - DAY, NOW + 80 * DAY)
+    with store.lock():
+        made = store.add(Credential(certificate=b"new", key_reference="file:///key"))
+        open_request(store, "renew", "confirming", generation=made.number)
+        assert seen(store).open_state == "confirming"
+        store.mark(made, CONFIRMED, value=True)
+        assert seen(store).open_state == "installing"
 
 
 def test_when_the_ca_is_asked_again(store: IdentityStore) -> None:

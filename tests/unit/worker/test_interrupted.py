@@ -153,10 +153,9 @@ def test_a_certificate_that_was_confirmed_is_installed_without_the_secret_or_the
         power.fails_at(change)
         with pytest.raises(Died):
             desk.do(again=True)
-        snapshot = desk.store.transaction.load_snapshot()
+        newest, current = desk.store.generations[-1], desk.store.current
         power.fails_at(None)
-        transaction = snapshot["transaction"] if snapshot else {}
-        if isinstance(transaction, dict) and transaction.get("state") == "confirmed":
+        if newest.confirmed and newest != current:
             died_confirmed = True
             desk.configure(urls=("http://127.0.0.1:9/",), trust_anchors=(tmp_path / "gone.pem",))
             assert desk.do(secret=None).verdict is Verdict.ISSUED
