@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 import click
@@ -45,6 +44,8 @@ def chosen(settings: Settings, name: str | None) -> str:
         return str(name)
     if not known:
         raise ConfigurationError("no identity is configured", remedy="Add one under `identities` in the configuration.")
+    import difflib  # noqa: PLC0415 - only where there is a mistake to mend
+
     near = difflib.get_close_matches(name or "", known, n=1)
     what = f"there is no identity {name!r}" if name else "several identities are configured"
     remedy = f"Name one of: {', '.join(known)}" if len(known) > 1 else f"The only one is {known[0]}"

@@ -24,4 +24,4 @@ def command(context: Context, name: str | None, *, as_json: bool) -> int:
     A consumer that has it is not disturbed. A newer credential that was refused, and for which the previous one was
     brought back, is tried again.
     """
-    return jobs.run(context.config, name, Action.DEPLOY, again=True, abandon=False, wait=0, as_json=as_json)
+    return jobs.run(context, name, Action.DEPLOY, again=True, abandon=False, wait=0, as_json=as_json)

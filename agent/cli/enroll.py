@@ -35,5 +35,5 @@ def command(context: Context, name: str | None, *, again: bool, start_over: bool
     result to standard output. Interrupting is safe: the request stays open and the same command goes on with it.
     """
     return jobs.run(
-        context.config, name, Action.ENROLL, again=again or start_over, abandon=start_over, wait=wait, as_json=as_json
+        context, name, Action.ENROLL, again=again or start_over, abandon=start_over, wait=wait, as_json=as_json
     )

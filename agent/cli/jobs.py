@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,12 +22,14 @@ from agent.supervisor import children, secrets
 from agent.supervisor.jobs import demand_state_directory, deployment_work, job_for, longest_work
 
 if TYPE_CHECKING:
+    from agent.cli.ahead import Ahead
+    from agent.cli.main import Context
     from agent.config import Notice
     from agent.settings import Settings
 
 
 def run(
-    config: Path,
+    context: Context,
     name: str | None,
     action: Action,
     *,
@@ -40,19 +41,20 @@ def run(
 ) -> int:
     """Run a job for the identity ``name`` and print its result; return the exit code of the command.
 
-    The daemon runs it where one does the same; otherwise a worker of our own.
+    The daemon runs it where one does the same; otherwise a worker of our own, which may be there already.
 
     Raises:
         ControlError: the daemon is there, and does not serve us.
         ConfigurationError: the file is wrong, or no such identity.
         SecretError: the one-time secret or a PIN is needed and not to be had.
     """
-    settings = load(config)
+    settings = load(context.config)
     name = chosen(settings, name)
     report_findings(settings, name, action)
     outcome = None if abandon else ask_daemon(settings, name, action, again=again, wait=wait)
     if outcome is None:
-        outcome = run_job(settings, name, action, again=again, abandon=abandon, wait=wait, reason=reason)
+        options: Any = {"again": again, "abandon": abandon, "wait": wait, "reason": reason}
+        outcome = run_job(settings, name, action, ahead=context.ahead, **options)
         show(name, outcome, as_json=as_json)
         _retire(settings, name)
     else:
@@ -95,6 +97,7 @@ def run_job(
     abandon: bool = False,
     wait: float = 600,
     reason: str = "unspecified",
+    ahead: Ahead | None = None,
 ) -> Outcome:
     """Run a worker for one identity, showing its steps; return how it ended.
 
@@ -104,6 +107,7 @@ def run_job(
     job = job_for(settings, name, action, patience=wait, again=again, abandon=abandon, reason=reason)
     inherited = secrets.gather(job, ask=_ask if sys.stdin.isatty() else None)
     deadline = wait + longest_work(job.authority) + deployment_work(job.identity)
+    early = None if ahead is None else ahead.for_owner_of(settings.state_directory)
     with Steps(name) as steps:
 
         def heard(progress: Progress) -> None:
@@ -111,7 +115,7 @@ def run_job(
                 steps.step(progress.text)
 
         with acting_as_owner(settings.state_directory):
-            return children.run_worker(job, inherited, heard, deadline=deadline)
+            return children.run_worker(job, inherited, heard, deadline=deadline, early=early)
 
 
 def _ask(question: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -12,6 +14,7 @@ import click
 
 from agent import __version__
 from agent.cli import output
+from agent.cli.ahead import CONFIG, INTERRUPTIONS, Ahead
 from agent.errors import AgentError, ConfigurationError, SecretError
 from agent.frozen import frozen
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-DEFAULT_CONFIG: Final = Path("/etc/enrolld/enrolld.yaml")
+DEFAULT_CONFIG: Final = Path(CONFIG)
 
 COMMANDS: Final = {
     "turn-up": ("agent.cli.turn_up", "turn up a site, step by step, to a page for the work order"),
@@ -49,9 +52,10 @@ COMMANDS: Final = {
 
 @frozen
 class Context:
-    """What every command gets: the configuration file, not yet read."""
+    """What every command gets: the configuration file, not yet read, and a worker that may wait for a job."""
 
     config: Path
+    ahead: Ahead = field(default_factory=Ahead)
 
 
 class _LazyGroup(click.Group):
@@ -95,7 +99,7 @@ def cli(ctx: click.Context, config: Path) -> None:
     Exit codes: 0 done or nothing to do, 1 failed, 2 usage or configuration, 3 pending (ask again later), 4 needs a
     person (secret, PIN, token).
     """
-    ctx.obj = Context(config)
+    ctx.obj = Context(config, ctx.obj or Ahead())
 
 
 EXITS: Final = {
@@ -115,12 +119,16 @@ EXIT_CODES: Final[tuple[tuple[type[AgentError], int], ...]] = (
 """What an error that reaches the top means for the exit code; the first that fits counts."""
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run ``enrollctl``; every error ends in two lines, the second of which says what to do."""
+def main(arguments: Sequence[str] | None = None, ahead: Ahead | None = None) -> NoReturn:
+    """Run ``enrollctl``; every error ends in two lines, the second of which says what to do.
+
+    ``ahead`` is the worker that was started before it was clear what to do.
+    """
     output.prepare()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
         given = None if arguments is None else list(arguments)
-        code: Any = cli.main(given, prog_name=output.PROGRAM, standalone_mode=False)
+        code: Any = cli.main(given, prog_name=output.PROGRAM, standalone_mode=False, obj=ahead)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = 2
@@ -144,10 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(output.finish(code if isinstance(code, int) else 0))
 
 
-def run() -> NoReturn:
+def run(ahead: Ahead | None = None) -> NoReturn:
     """Run ``enrollctl`` as a process, which ends at once: to take apart what was imported is a tenth of its time."""
     try:
-        main()
+        with ahead or Ahead():
+            main(ahead=ahead)
     except SystemExit as end:  # everything is flushed (output.finish)
         os._exit(end.code if isinstance(end.code, int) else 0)
 

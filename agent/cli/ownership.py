@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 _ROOT: Final = 0
 
 
+def owner_of(directory: Path) -> tuple[int, int] | None:
+    """Return the user and group that we have to be in ``directory``; None where we are who we have to be."""
+    status = directory.stat() if os.geteuid() == _ROOT and directory.is_dir() else None
+    return None if status is None or status.st_uid == _ROOT else (status.st_uid, status.st_gid)
+
+
 @contextmanager
 def acting_as_owner(directory: Path) -> Iterator[None]:
     """Be the user that owns ``directory``, where we are root and he is not; a program started meanwhile stays him.
@@ -27,14 +33,15 @@ def acting_as_owner(directory: Path) -> Iterator[None]:
     Raises:
         AgentError: he may not run the Python that we run on.
     """
-    status = directory.stat() if os.geteuid() == _ROOT and directory.is_dir() else None
-    if status is None or status.st_uid == _ROOT:
+    owner = owner_of(directory)
+    if owner is None:
         yield
         return
+    user, group_there = owner
     groups, group = os.getgroups(), os.getegid()
-    os.setgroups(sorted({*groups, *_groups_of(status.st_uid, status.st_gid)}))
-    os.setresgid(status.st_gid, status.st_gid, group)
-    os.setresuid(status.st_uid, status.st_uid, _ROOT)
+    os.setgroups(sorted({*groups, *_groups_of(user, group_there)}))
+    os.setresgid(group_there, group_there, group)
+    os.setresuid(user, user, _ROOT)
     try:
         yield
     except PermissionError as error:

@@ -25,4 +25,4 @@ def command(context: Context, name: str | None, *, wait: float, as_json: bool) -
     A new root is accepted only if the root trusted now vouches for it; then both are trusted. CRLs, fetched from the
     addresses in certificates too, say whether our own certificate was revoked. enrolld does this on a schedule.
     """
-    return jobs.run(context.config, name, Action.REFRESH, again=True, abandon=False, wait=wait, as_json=as_json)
+    return jobs.run(context, name, Action.REFRESH, again=True, abandon=False, wait=wait, as_json=as_json)

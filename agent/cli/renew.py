@@ -32,7 +32,7 @@ def command(context: Context, name: str | None, *, if_due: bool, wait: float, as
     if if_due and (outcome := _not_due(context, name)):
         jobs.show(outcome.fields["IDENTITY"], outcome, as_json=as_json)
         return 0
-    return jobs.run(context.config, name, Action.RENEW, again=True, abandon=False, wait=wait, as_json=as_json)
+    return jobs.run(context, name, Action.RENEW, again=True, abandon=False, wait=wait, as_json=as_json)
 
 
 def _not_due(context: Context, name: str | None) -> Outcome | None:

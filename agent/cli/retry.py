@@ -39,7 +39,7 @@ def command(context: Context, name: str | None, *, wait: float, as_json: bool) -
         )
         jobs.show(name, outcome, as_json=as_json)
         return 0
-    return jobs.run(context.config, name, action, again=False, abandon=False, wait=wait, as_json=as_json)
+    return jobs.run(context, name, action, again=False, abandon=False, wait=wait, as_json=as_json)
 
 
 def next_action(seen: Overview) -> Action | None:

@@ -35,6 +35,4 @@ def command(context: Context, name: str, *, reason: str, yes: bool, wait: float,
     """
     if not yes:
         output.confirm(f"revoke the certificate of {name}? this cannot be undone", option="--yes")
-    return jobs.run(
-        context.config, name, Action.REVOKE, again=True, abandon=False, wait=wait, as_json=as_json, reason=reason
-    )
+    return jobs.run(context, name, Action.REVOKE, again=True, abandon=False, wait=wait, as_json=as_json, reason=reason)

@@ -25,4 +25,4 @@ def command(context: Context, name: str | None, *, wait: float, as_json: bool) -
     Keys it allows, names and extensions it wants. Asked with the certificate in use; before there is one, with the
     one-time secret or the vendor's certificate. Exit code 2 when our settings do not fit.
     """
-    return jobs.run(context.config, name, Action.TEMPLATE, again=True, abandon=False, wait=wait, as_json=as_json)
+    return jobs.run(context, name, Action.TEMPLATE, again=True, abandon=False, wait=wait, as_json=as_json)

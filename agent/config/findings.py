@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Final, NamedTuple, TypeAlias
 
@@ -123,6 +122,8 @@ def shown(text: str, limit: int = 60) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that ``word`` was probably meant to be; None when there is none like it."""
+    import difflib  # noqa: PLC0415 - only where there is a mistake to mend
+
     found = difflib.get_close_matches(word.lower().replace("_", "-")[:100], list(known), n=1)
     return found[0] if found else None
 

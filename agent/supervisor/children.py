@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
 from agent import structure
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
     from agent.settings import TokenSettings
+    from agent.supervisor.early import Early
     from agent.supervisor.forks import Forked, ForkServer
     from agent.supervisor.secrets import Secrets
 
@@ -47,14 +49,15 @@ def run_worker(
     *,
     deadline: float,
     command: tuple[str, ...] = COMMAND,
+    early: Early | None = None,
 ) -> Outcome:
-    """Run a worker for ``job`` and return how it ended; ``heard`` gets each progress.
+    """Run a worker for ``job``, or let ``early`` do it, and return how that ended; ``heard`` gets each progress.
 
     This is for whoever has nothing else to do meanwhile. SIGINT and SIGTERM ask the worker to end: it finishes what is
     under way and leaves an open request on disk. A second one kills it.
     """
     with ExitStack() as stack:
-        child = Child(job, secrets, heard, deadline=deadline, command=command)
+        child = Child(job, secrets, heard, deadline=deadline, command=command, early=early)
         stack.callback(child.close)
         selector = stack.enter_context(selectors.DefaultSelector())
         signals = stack.enter_context(caught(signal.SIGINT, signal.SIGTERM))
@@ -86,8 +89,9 @@ class Child:
         address_space: int | None = None,
         command: tuple[str, ...] = COMMAND,
         server: ForkServer | None = None,
+        early: Early | None = None,
     ) -> None:
-        """Start it with ``command``, or have ``server`` fork it. What is secret travels by inherited pipes.
+        """Start it with ``command``, have ``server`` fork it, or take ``early``. What is secret travels by pipes.
 
         After ``deadline`` seconds it is asked to end, then made to; ``address_space`` is in octets. Raise
         :class:`OSError` when it cannot be started.
@@ -103,13 +107,17 @@ class Child:
         self._timed_out = False
         self._given_up = False
         with ExitStack() as pipes:
-            job, descriptors = _with_pipes(job, secrets, pipes)
+            if early is not None and not early.has_room(secrets.number):
+                early = None
+            job, descriptors = _with_pipes(job, secrets, partial(_pipe_with, pipes) if early is None else early.holding)
             given = json.dumps(structure.to_json(job)).encode("ascii")
             self.process: Process | Forked
-            if server is None:
-                self.process = Process(command, given=given, inherited=descriptors, address_space=address_space)
-            else:
+            if server is not None:
                 self.process = server.fork(given, descriptors)
+            else:
+                self.process = (early and early.give(given)) or Process(
+                    command, given=given, inherited=descriptors, address_space=address_space
+                )
 
     @property
     def over(self) -> bool:
@@ -222,14 +230,8 @@ def _how_it_died(status: int, *, said: bool) -> str:
     return f"the worker was killed by {name}"
 
 
-def _with_pipes(job: Job, secrets: Secrets, pipes: ExitStack) -> tuple[Job, tuple[int, ...]]:
-    """Return ``job`` with the descriptors of what it inherits, and these; ``pipes`` closes them here."""
-
-    def pipe(secret: bytes) -> int:
-        descriptor = _pipe_with(secret)
-        pipes.callback(os.close, descriptor)
-        return descriptor
-
+def _with_pipes(job: Job, secrets: Secrets, pipe: Callable[[bytes], int]) -> tuple[Job, tuple[int, ...]]:
+    """Return ``job`` with the descriptors of what it inherits, and these; each is what ``pipe`` gives for a secret."""
     shared = None if secrets.shared is None else pipe(secrets.shared)
     pins = {name: pipe(pin) for name, pin in secrets.pins.items()}
     passwords = {source: pipe(password) for source, password in secrets.passwords.items()}
@@ -238,9 +240,10 @@ def _with_pipes(job: Job, secrets: Secrets, pipes: ExitStack) -> tuple[Job, tupl
     return job, together
 
 
-def _pipe_with(secret: bytes) -> int:
-    """Return the reading end of a pipe that holds ``secret``; it fits into the pipe's buffer."""
+def _pipe_with(pipes: ExitStack, secret: bytes) -> int:
+    """Return the reading end of a pipe that holds ``secret``, until ``pipes`` closes it; it fits into its buffer."""
     reader, writer = os.pipe()
+    pipes.callback(os.close, reader)
     try:
         os.write(writer, secret)
     finally:

@@ -33,19 +33,20 @@ class Process:
         self,
         command: tuple[str, ...],
         *,
-        given: bytes = b"",
+        given: bytes | int = b"",
         inherited: Iterable[int] = (),
         address_space: int | None = None,
     ) -> None:
         """Start ``command`` with ``given`` on its standard input; standard error is ours.
 
-        It gets the descriptors ``inherited`` under their own numbers, and may use ``address_space`` octets.
+        ``given`` may be a descriptor, which is closed here. It gets the descriptors ``inherited`` under their own
+        numbers, and may use ``address_space`` octets.
         Raise :class:`OSError` when it cannot be started.
         """
         self.status: int | None = None
         _bury()
         with ExitStack() as ours, ExitStack() as on_failure:
-            stdin = holding(given)
+            stdin = given if isinstance(given, int) else holding(given)
             ours.callback(os.close, stdin)
             self.output, writer = os.pipe2(os.O_CLOEXEC)
             ours.callback(os.close, writer)

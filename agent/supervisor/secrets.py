@@ -45,6 +45,11 @@ class Secrets:
     passwords: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """Passwords for consumers, by where they come from in the configuration."""
 
+    @property
+    def number(self) -> int:
+        """How many these are."""
+        return (self.shared is not None) + len(self.pins) + len(self.passwords)
+
 
 @frozen
 class Wanted:
