@@ -61,7 +61,8 @@ _REMEDIES: Final = {
     Cause.CRITICAL_EXTENSION: "Ask the CA's operator for certificates without this critical extension.",
     Cause.WEAK: "Ask the CA's operator for certificates with current algorithms; only the profile `backhaul` accepts "
     "older ones.",
-    Cause.LIMIT: "Have the CA send only the certificates of its own chain along.",
+    Cause.LIMIT: "Have the CA send only the certificates of its own chain along; if it does, see what lies between "
+    "here and the CA and adds others.",
 }
 
 

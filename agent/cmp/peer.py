@@ -200,6 +200,7 @@ def _signed(
     extraCerts by anybody. What counts is whether one of them is good; what was proven before is tried first.
     """
     pool = (*anchors, *load_all(known), *load_all(message.extra_certs), *rules.intermediates)
+    checks = trust.Checks()
     wrong: ProtectionError | None = None
     untrusted: UntrustedPeer | None = None
     for signer in islice(_candidates(message, pool, addressed), _MAXIMUM_CANDIDATES):
@@ -219,12 +220,15 @@ def _signed(
                 at=now,
                 rules=rules.algorithms,
                 clock_trusted=clock_trusted,
+                checks=checks,
             )
             authorisation = _authorise(path, rules)
             remarks = demand_standing(
                 path, rules.revocation, at=now, rules=rules.algorithms, clock_trusted=clock_trusted
             )
         except UntrustedPeer as error:
+            if not checks.left:
+                raise  # the good one may be among those that are left: that, and no fault of the first, is to be told
             untrusted = untrusted or error
         else:
             return path, authorisation, (*_misnamed(message, signer), *remarks)

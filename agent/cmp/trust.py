@@ -36,6 +36,10 @@ MAXIMUM_DEPTH: Final = 8
 MAXIMUM_CHECKS: Final = 64
 """Signature verifications for one path: extraCerts are unprotected, anybody may fill them."""
 
+MAXIMUM_CHECKS_IN_ALL: Final = 512
+"""The same for one answer, whose signature may fit many certificates: enough for as many forged ones as it can bring,
+each of which names an authority that any of the others may be."""
+
 _CMC_CA: Final = "1.3.6.1.5.5.7.3.27"
 _CMC_RA: Final = "1.3.6.1.5.5.7.3.28"
 
@@ -58,6 +62,14 @@ class Authorisation:
     key_usage_ignored: bool = False
 
 
+class Checks:
+    """The signature verifications that are left for one answer, whatever is searched in it."""
+
+    def __init__(self) -> None:
+        """Begin with all of them."""
+        self.left = MAXIMUM_CHECKS_IN_ALL
+
+
 def build_path(
     leaf: Certificate,
     *,
@@ -67,12 +79,14 @@ def build_path(
     rules: AlgorithmRules,
     clock_trusted: bool = True,
     skew: timedelta = timedelta(0),
+    checks: Checks | None = None,
 ) -> tuple[Certificate, ...]:
     """Return a valid path, leaf first, anchor last (RFC 5280 6.1).
 
     ``intermediates`` are untrusted and may be anything. ``at`` is an aware time; ``skew`` lets a certificate begin that
     much later. With ``clock_trusted`` False, ``at`` is only the earliest time it can be (build date, last good time):
-    then the certificates must have a moment in common at which all are valid, at or after ``at``.
+    then the certificates must have a moment in common at which all are valid, at or after ``at``. ``checks`` are those
+    left for several paths together.
 
     A leaf that *is* an anchor is trusted directly: the path is that one certificate. A leaf with the name and the key
     of an anchor but other contents (cross-certified, renewed) is represented by the anchor, whose contents we know.
@@ -85,7 +99,7 @@ def build_path(
         start = read(leaf)
     except MalformedMessage as error:
         raise UntrustedPath(str(error), cause=Cause.MALFORMED) from error
-    search = _Search(_readable(anchors), _readable(intermediates), terms)
+    search = _Search(_readable(anchors), _readable(intermediates), terms, checks or Checks())
     path = search.run(start)
     if path is None:
         raise UntrustedPath(f"{start.who} is not trusted: {search.failure.text}", cause=search.failure.cause)
@@ -180,11 +194,14 @@ class _Exhausted(Exception):
 class _Search:
     """Depth first from the leaf; every link is verified before the next is looked for, so work is bounded."""
 
-    def __init__(self, anchors: tuple[Facts, ...], intermediates: tuple[Facts, ...], terms: Terms) -> None:
+    def __init__(
+        self, anchors: tuple[Facts, ...], intermediates: tuple[Facts, ...], terms: Terms, checks: Checks
+    ) -> None:
         self._anchors = {facts.octets: facts for facts in anchors}
         self._pool = tuple(({facts.octets: facts for facts in intermediates} | self._anchors).values())
         self._terms = terms
         self._checks_left = MAXIMUM_CHECKS
+        self._checks = checks
         self.failure = _Failure(-1, Cause.NO_ANCHORS, "no trust anchor is configured that could be read")
 
     def run(self, leaf: Facts) -> Path | None:
@@ -194,8 +211,11 @@ class _Search:
         try:
             return next((chain for chain in self._chains(leaf) if self._holds(chain)), None)
         except _Exhausted:
+            made, of_what = (
+                (MAXIMUM_CHECKS, "for it") if self._checks.left else (MAXIMUM_CHECKS_IN_ALL, "for the answer")
+            )
             self.failure = _Failure(
-                0, Cause.LIMIT, f"no path was found within {MAXIMUM_CHECKS} signature checks: too many certificates"
+                0, Cause.LIMIT, f"no path was found within {made} signature checks {of_what}: too many certificates"
             )
             return None
 
@@ -269,9 +289,10 @@ class _Search:
         return True
 
     def _verifies(self, facts: Facts, issuer: Facts) -> bool:
-        if self._checks_left == 0:
+        if self._checks_left == 0 or self._checks.left == 0:
             raise _Exhausted
         self._checks_left -= 1
+        self._checks.left -= 1
         return signature_verifies(facts, issuer)
 
     def _note(self, chain: Path, cause: Cause, text: str, *, complete: bool = False) -> None:

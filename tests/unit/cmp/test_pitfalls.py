@@ -23,7 +23,7 @@ from agent.cmp.bodies import (
     StatusInfo,
     Unread,
 )
-from agent.cmp.certificates import MODERN
+from agent.cmp.certificates import MODERN, Facts, signature_verifies
 from agent.cmp.errors import (
     LocalError,
     MalformedMessage,
@@ -41,7 +41,7 @@ from agent.cmp.protection import Kind, MacParameters, MacProtector, ProtectionRu
 from agent.cmp.request import by_secret
 from agent.cmp.states import State
 from agent.cmp.terms import Learning, Source
-from agent.cmp.trust import UntrustedPath
+from agent.cmp.trust import MAXIMUM_CHECKS_IN_ALL, UntrustedPath
 from agent.labca import LabCa, Misbehaviour, certificates
 from agent.labca.certificates import CMC_RA, Credential, Plan
 from agent.labca.encoding import Extension
@@ -454,6 +454,41 @@ def test_pitfall_17_keys_that_are_dear_to_verify_with_are_not_used() -> None:
             device.hear(octets)
 
     quickly(judge)
+
+
+def test_pitfall_17_the_checks_for_one_answer_are_bounded_however_many_might_have_signed_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each forged signer has a mesh of authorities above it, all of the same name, each signed by all the others."""
+    device = requesting(Kind.SIGNATURE)
+    ca = device.ca
+    keys = [LabKey.generate() for _ in range(4)]
+    mesh = [
+        certificates.sign(authority_plan(ca.pki.issuing.subject, below), Credential(forged_authority(ca, above), above))
+        for below in keys
+        for above in keys
+        if below is not above
+    ]
+    forged = [
+        signer(ca, ca.pki.ra.subject, CMC_RA, key=ca.pki.ra.key, issuer=Credential(mesh[0], keys[0])).certificate
+        for _ in range(20)
+    ]
+    true_answer = ca.answer(device.send(), device.now)
+    checks: list[str] = []
+
+    def counted(facts: Facts, issuer: Facts) -> bool:
+        checks.append(facts.who)
+        return signature_verifies(facts, issuer)
+
+    monkeypatch.setattr("agent.cmp.trust.signature_verifies", counted)
+    flood = rewritten(ca, extra_certs=(*forged, *mesh))(true_answer)
+    error = quickly(lambda: device.refuses_octets(UntrustedPath, flood))
+    assert len(checks) == MAXIMUM_CHECKS_IN_ALL
+    assert "within 512 signature checks for the answer: too many certificates" in str(error)
+    assert "see what lies between here and the CA" in error.remedy
+    device.hear(true_answer)
+    device.run()
+    assert device.state is State.CONFIRMED
 
 
 def slow_key() -> rsa.RSAPrivateKey:
