@@ -7,7 +7,8 @@
     │   └── NoCertificate          what was asked for needs a certificate, and none is installed
     ├── StateError                 the state directory cannot be read, written or trusted
     │   ├── StateBusy              another worker holds this identity
-    │   └── StateCorrupt           a file there is not what we wrote
+    │   ├── StateCorrupt           a file there is not what we wrote
+    │   └── StateNewer             a newer enrolld wrote it
     ├── StructureError             a document between our programs is not what it should be (agent.structure)
     ├── SecretError                the one-time secret is missing or unreadable
     │   └── PinError               so is the PIN of a token
@@ -71,6 +72,18 @@ class StateBusy(StateError):
 
 class StateCorrupt(StateError):
     """A file of ours in the state directory is not what we wrote."""
+
+
+class StateNewer(StateError):
+    """A file of ours in the state directory was written by a newer version, whose number is ``version``.
+
+    That is no damage: whoever reads it leaves it, and nothing is put in its place that cannot be had again.
+    """
+
+    def __init__(self, what: str, *, remedy: str, version: int) -> None:
+        """Keep the number of the version, too."""
+        super().__init__(what, remedy=remedy)
+        self.version = version
 
 
 class SecretError(AgentError):

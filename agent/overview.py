@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent import RELEASED, units
 from agent.cmp.states import State
-from agent.errors import StateCorrupt
+from agent.errors import StateCorrupt, StateNewer
 from agent.frozen import frozen
 from agent.policy import clock, deployment, renewal
 from agent.policy.renewal import CertificateState
@@ -196,12 +196,14 @@ def _take_history(history: IdentityState, facts: dict[str, Any]) -> None:
         facts["remedy"] = history.last_error.remedy
         facts["failed_at"] = history.last_error.at.isoformat()
         facts["retry_at"] = facts["next_action_at"]
+    if history.damage:
+        facts["last_error"], facts["remedy"] = history.damage, history.damage_remedy
 
 
 def _retiring(store: IdentityStore) -> str | None:
     try:
         at = TokenKeys(store.directory).retire_at()
-    except StateCorrupt:
+    except (StateCorrupt, StateNewer):
         return None  # the next job tells of it
     return at.isoformat() if at else None
 
@@ -293,7 +295,7 @@ def _consumer(name: str, record: DeploymentRecord, number: int, *, held: bool) -
 def _state_of(generation: Generation, name: str, settings: IdentitySettings, now: datetime) -> CertificateState | None:
     try:
         return renewal_plan(generation.description, name, settings, now=now, last_issuance=None).state(now)
-    except (StateCorrupt, KeyError, ValueError):  # it cannot be brought forward: as if it were not there
+    except (StateCorrupt, StateNewer, KeyError, ValueError):  # it cannot be brought forward: as if it were not there
         return None
 
 
@@ -316,6 +318,9 @@ def _open_request(store: IdentityStore, facts: dict[str, Any]) -> str | None:
         snapshot = store.transaction.load_snapshot()
     except StateCorrupt:
         return None  # the next attempt reports it and starts anew
+    except StateNewer as error:
+        facts["last_error"], facts["remedy"] = str(error), error.remedy
+        return None  # the next attempt says so, and makes no other one
     transaction: Any = (snapshot or {}).get("transaction") or {}
     state = _OPEN.get(transaction.get("state"))
     if snapshot is None or state is None:

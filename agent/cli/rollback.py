@@ -15,7 +15,7 @@ from agent.cli.jobs import run_job
 from agent.cli.ownership import acting_as_owner
 from agent.config import load
 from agent.contract import VERDICTS, Action, Outcome, Verdict
-from agent.errors import StateCorrupt, StateError
+from agent.errors import StateCorrupt, StateError, StateNewer
 from agent.frozen import frozen
 from agent.store.deployment import DeploymentFile
 from agent.store.generations import Generation, IdentityStore
@@ -96,8 +96,8 @@ def previous(store: IdentityStore, now: datetime) -> Generation:
     try:
         current = store.current
         limit = current.number if current else None
-    except StateCorrupt:
-        limit = None  # the present one is damaged: any whole one is better
+    except (StateCorrupt, StateNewer):
+        limit = None  # the present one cannot be read: any that can be is better
     for generation in reversed(store.generations):
         if (limit is None or generation.number < limit) and _good(generation, now):
             return generation
@@ -113,6 +113,6 @@ def _good(generation: Generation, now: datetime) -> bool:
         description = generation.description
         start = datetime.fromisoformat(str(description["not_before"]))
         end = datetime.fromisoformat(str(description["not_after"]))
-    except (StateCorrupt, KeyError, ValueError):
+    except (StateCorrupt, StateNewer, KeyError, ValueError):
         return False
     return generation.confirmed and KEY_DESTROYED not in generation.marks and start <= now < end

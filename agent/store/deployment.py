@@ -1,7 +1,8 @@
 """Which generation is live at which consumer: ``deployment.json`` of an identity.
 
-It is what the consumers confirmed, and when. It is no truth about the credential: a damaged record is put aside, and
-every consumer is brought the current generation anew. Written under the lock of the identity, read without.
+It is what the consumers confirmed, and when. It is no truth about the credential: a record that is damaged, or of a
+newer version, is put aside when the next is written, and every consumer is brought the current generation anew. Written
+under the lock of the identity, read without.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import structure
-from agent.errors import StateCorrupt
+from agent.errors import StateCorrupt, StateNewer
 from agent.frozen import frozen
-from agent.store import atomic, documents
+from agent.store import aside, atomic, documents
 from agent.store.faults import reported
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class DeploymentFile:
         self.path = directory / RECORD
 
     def load(self) -> DeploymentRecord:
-        """Read the record; an empty one when there is none. A damaged one is an empty one, and replaced by the next.
+        """Read the record; an empty one when there is none, and for one that cannot be read. Nothing is changed by it.
 
         Raises:
             StateError: the disk does not let us read.
@@ -109,17 +110,18 @@ class DeploymentFile:
         try:
             data = atomic.read_if_present(self.path)
             return DeploymentRecord() if data is None else _record(data, self.path)
-        except StateCorrupt:
+        except (StateCorrupt, StateNewer):
             with reported("look at", self.path):
                 os.stat(self.path)
             return DeploymentRecord()
 
     def save(self, record: DeploymentRecord) -> None:
-        """Write the record, durably.
+        """Write the record, durably; what is there and cannot be read is kept beside it (:mod:`agent.store.aside`).
 
         Raises:
             StateError: the disk does not let us.
         """
+        aside.keep_unread(self.path, _record)
         atomic.write_file(self.path, documents.encode({"deployment": structure.to_json(record)}))
 
 

@@ -1,11 +1,17 @@
-"""JSON documents as they lie on disk: readable by a person, versioned, and never trusted to be what we wrote."""
+"""JSON documents as they lie on disk: readable by a person, versioned, and never trusted to be what we wrote.
+
+A document of a newer version (an older enrolld was installed over a newer one) is no damage. One rule holds for all:
+reading changes nothing. What is a record only (history, deployment, clock) is begun anew, and the newer one kept beside
+it by whoever writes (``agent.store.aside``). What a credential or a request rests on is left as it is, and an error
+says which version it takes.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from agent.errors import StateCorrupt
+from agent.errors import StateCorrupt, StateNewer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +21,8 @@ JSON: TypeAlias = "dict[str, JSON] | list[JSON] | str | int | float | bool | Non
 """What JSON can hold. NaN and the infinities are not among it."""
 
 VERSION: Final = 1
+_LAST: Final = 1_000_000
+"""No version of ours has such a number."""
 
 
 def encode(document: Mapping[str, JSON], *, indent: int | None = 2) -> bytes:
@@ -27,7 +35,12 @@ def encode(document: Mapping[str, JSON], *, indent: int | None = 2) -> bytes:
 
 
 def decode(data: bytes, path: Path, *, remedy: str) -> dict[str, JSON]:
-    """Read a document of our version. Raise :class:`StateCorrupt` with ``remedy`` when it is anything else."""
+    """Read a document of our version.
+
+    Raises:
+        StateNewer: it is of a later one.
+        StateCorrupt: it is anything else; this says ``remedy``.
+    """
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -36,13 +49,20 @@ def decode(data: bytes, path: Path, *, remedy: str) -> dict[str, JSON]:
     if not isinstance(document, dict):
         raise StateCorrupt(f"{path} is JSON, but no object", remedy=remedy)
     version = document.get("version")
+    refuse_newer(version, VERSION, path)
     if version != VERSION or isinstance(version, bool):
-        raise StateCorrupt(
-            f"{path} has version {version!r}, and this program knows version {VERSION}: "
-            "a newer enrolld wrote it, or it was changed",
-            remedy=remedy,
-        )
+        raise StateCorrupt(f"{path} has version {version!r}, which there never was: it was changed", remedy=remedy)
     return document
+
+
+def refuse_newer(version: object, known: int, path: Path) -> None:
+    """Raise :class:`StateNewer` when ``version`` comes after the one that is ``known``."""
+    if isinstance(version, int) and known < version < _LAST:
+        raise StateNewer(
+            f"{path} has version {version}, and this enrolld knows {known}: a newer one wrote it",
+            remedy="Install the enrolld that wrote it, or a newer one; this one leaves it as it is.",
+            version=version,
+        )
 
 
 def section(document: Mapping[str, JSON], name: str, path: Path, *, remedy: str) -> dict[str, JSON]:

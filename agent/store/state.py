@@ -1,8 +1,8 @@
 """What is remembered between two jobs: the record of attempts, and the transaction that is still open.
 
-``state.json`` is the history that people and the schedule want to see. It is never the truth about a credential, so a
-damaged one is put aside and a new one begun. ``transaction/`` is different: it is the only thing that leads back to a
-request the CA may have answered already, so a damaged one is an error.
+``state.json`` is the history that people and the schedule want to see. It is never the truth about a credential, so one
+that is damaged, or of a newer version, is put aside when the next is written. ``transaction/`` is different: it is the
+only thing that leads back to a request the CA may have answered already, so a damaged one is an error.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from agent.digest import sha256_hex
-from agent.errors import StateCorrupt
+from agent.errors import StateCorrupt, StateNewer
 from agent.frozen import frozen
-from agent.store import atomic, documents
+from agent.store import aside, atomic, documents
 from agent.store.credential import KEY_REFERENCE, PRIVATE_KEY, check_reference, file_reference
-from agent.store.faults import reported
 from agent.store.refusal import RefusedSecret
 
 if TYPE_CHECKING:
@@ -69,7 +68,8 @@ class IdentityState:
     other: Mapping[str, JSON] = field(default_factory=dict)
     """Fields this version does not know; they are written back as they were."""
     damage: str = ""
-    """Why the record before this one was put aside, for the journal; it is not written."""
+    """Why the record on disk cannot be read, and is put aside when the next is written; it is not written itself."""
+    damage_remedy: str = ""
 
 
 class StateFile:
@@ -80,28 +80,35 @@ class StateFile:
         self.path = directory / STATE
 
     def load(self) -> IdentityState:
-        """Read the record; an empty one when there is none yet.
+        """Read the record; an empty one when there is none yet. Nothing is changed by it.
 
-        A damaged one is renamed to ``state.json.damaged`` and an empty one returned, which tells so in ``damage``.
-        Raise :class:`agent.errors.StateError` when the disk does not let us read, or put aside.
+        For one that is damaged, or of a newer version, an empty one is returned, which tells so in ``damage``. Raise
+        :class:`agent.errors.StateError` when the disk does not let us read.
         """
         try:
             data = atomic.read_if_present(self.path)
             return IdentityState() if data is None else _state_from(data, self.path)
+        except StateNewer as error:
+            remedy = (
+                "Nothing needs to be done while this version stays: it begins a new record, and keeps that one as "
+                f"{aside.newer_name(STATE, error)}."
+            )
+            return IdentityState(damage=str(error), damage_remedy=remedy)
         except StateCorrupt as error:
-            with reported("put aside", self.path):
-                os.replace(self.path, self.path.with_name(f"{STATE}.damaged"))
-            atomic.fsync_directory(self.path.parent)
-            return IdentityState(damage=str(error))
+            return IdentityState(damage=str(error), damage_remedy=error.remedy)
 
     def save(self, state: IdentityState) -> None:
-        """Write the record, durably. Raise :class:`agent.errors.StateError`; :class:`ValueError` for naive times."""
+        """Write the record, durably; what is there and cannot be read is kept beside it (:mod:`agent.store.aside`).
+
+        Raise :class:`agent.errors.StateError`; :class:`ValueError` for naive times.
+        """
         data = documents.encode(_document_of(state))
         directory = self.path.parent
         if not directory.is_dir():
             atomic.make_directory(directory.parent)
             atomic.make_directory(directory)
         with atomic.sweeping_held_off(directory):
+            aside.keep_unread(self.path, _state_from)
             atomic.write_file(self.path, data)
 
 
@@ -158,7 +165,8 @@ class TransactionDirectory:
     def load_snapshot(self) -> dict[str, JSON] | None:
         """Read the snapshot; None when no transaction is open.
 
-        Raise :class:`agent.errors.StateCorrupt` when it is not what was written.
+        Raise :class:`agent.errors.StateCorrupt` when it is not what was written, and
+        :class:`agent.errors.StateNewer` when a newer enrolld wrote it.
         """
         path = self.path / SNAPSHOT
         data = atomic.read_if_present(path)
@@ -221,7 +229,7 @@ def _document_of(state: IdentityState) -> dict[str, JSON]:
 
 
 def _state_from(data: bytes, path: Path) -> IdentityState:
-    remedy = "nothing needs to be done: a new record is begun"
+    remedy = "Nothing needs to be done: a new record is begun."
     document = documents.decode(data, path, remedy=remedy)
     try:
         return IdentityState(

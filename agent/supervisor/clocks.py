@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent import RELEASED
-from agent.errors import StateCorrupt
+from agent.errors import StateCorrupt, StateNewer
 from agent.policy import clock
 from agent.policy.clock import ClockState, Sample
-from agent.store import atomic, documents
+from agent.store import aside, atomic, documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,16 +47,25 @@ class ClockFile:
         try:
             data = atomic.read_if_present(self._path)
             if data is not None:
-                document = documents.decode(data, self._path, remedy="Nothing needs to be done: it is written anew.")
-                self.last_good = datetime.fromisoformat(str(document.get("last_good"))).astimezone(UTC)
-        except (StateCorrupt, ValueError):
+                self.last_good = _last_good(data, self._path)
+        except (StateCorrupt, StateNewer):
             return  # the build date remains; the file is written anew
 
     def remember(self, now: datetime) -> None:
         """Write down a time that is trusted. Raise :class:`agent.errors.StateError` when the disk does not let us."""
         if self.last_good is None or abs((now - self.last_good).total_seconds()) >= _WORTH_WRITING:
+            aside.keep_unread(self._path, _last_good)
             atomic.write_file(self._path, documents.encode({"last_good": now.isoformat()}))
             self.last_good = now
+
+
+def _last_good(data: bytes, path: Path) -> datetime:
+    remedy = "Nothing needs to be done: it is written anew."
+    document = documents.decode(data, path, remedy=remedy)
+    try:
+        return datetime.fromisoformat(str(document.get("last_good"))).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise StateCorrupt(f"{path} holds no time", remedy=remedy) from error
 
 
 class Calendar:

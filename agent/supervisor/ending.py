@@ -24,9 +24,14 @@ def note_and_warn(
 ) -> None:
     """Write down a new situation; where it is that the certificate ends or has ended, tell that once.
 
+    A history that cannot be read makes every situation a new one: that it is put aside is told, too.
+
     Raise :class:`agent.errors.StateError` when the disk does not let us.
     """
-    if not note_situation(directory, seen, now) or seen.not_after is None:
+    before = note_situation(directory, seen, now)
+    if before is not None and before.damage:
+        teller.tell(Event.NOTE, {"IDENTITY": seen.name, "REMEDY": before.damage_remedy}, note=before.damage)
+    if before is None or seen.not_after is None:
         return
     ends = datetime.fromisoformat(seen.not_after)
     fields = {

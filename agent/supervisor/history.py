@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from agent.contract import Outcome
     from agent.overview import Overview
+    from agent.store.state import IdentityState
 
 
 def note_failure(state_directory: Path, name: str, outcome: Outcome, now: datetime) -> None:
@@ -30,13 +31,14 @@ def note_plan(state_directory: Path, name: str, action: str | None, at: datetime
     file.save(replace(file.load(), next_action=action, next_action_at=at))
 
 
-def note_situation(state_directory: Path, seen: Overview, now: datetime) -> bool:
-    """Write down since when the identity is in the situation it is in; return whether that is a new one.
+def note_situation(state_directory: Path, seen: Overview, now: datetime) -> IdentityState | None:
+    """Write down since when the identity is in the situation it is in; if that is a new one, return the record before.
 
     Raise :class:`agent.errors.StateError` when the disk does not let us.
     """
     if seen.situation == seen.state:
-        return False
+        return None
     file = IdentityStore(state_directory, seen.name).state
-    file.save(replace(file.load(), situation=seen.state, since=now))
-    return True
+    before = file.load()
+    file.save(replace(before, situation=seen.state, since=now))
+    return before

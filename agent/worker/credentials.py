@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.deploy import material
-from agent.errors import StateCorrupt
+from agent.errors import StateCorrupt, StateNewer
 from agent.store.credential import REVOKED
 from hsm.errors import KeyStoreError
 
@@ -33,7 +33,7 @@ class Credentials:
         """Tell whether a generation is valid now and was not revoked."""
         try:
             revoked = REVOKED in generation.marks
-        except StateCorrupt:
+        except (StateCorrupt, StateNewer):
             return False
         end = _end_of(generation)
         return not revoked and end is not None and self._environment.judging_time < end
@@ -59,7 +59,7 @@ class Credentials:
     def _readable(self, generation: Generation) -> Material | None:
         try:
             return self.material(generation)
-        except (StateCorrupt, KeyStoreError, KeyError):  # an old generation that is damaged is no use to anybody
+        except (StateCorrupt, StateNewer, KeyStoreError, KeyError):  # one that cannot be read is no use to anybody
             return None
 
     def first_end(self, numbers: set[int | None]) -> datetime | None:
@@ -71,5 +71,5 @@ class Credentials:
 def _end_of(generation: Generation) -> datetime | None:
     try:
         return datetime.fromisoformat(str(generation.description["not_after"]))
-    except (StateCorrupt, KeyError, ValueError):
+    except (StateCorrupt, StateNewer, KeyError, ValueError):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.cmp import memory
 from agent.cmp.certificates import load as load_certificate
 from agent.cmp.certificates import read
 from agent.cmp.errors import LocalError
@@ -13,8 +14,12 @@ from agent.cmp.states import State
 from agent.contract import Action
 from agent.errors import StateCorrupt
 from agent.frozen import frozen
+from agent.store import documents
+from agent.store.state import SNAPSHOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.cmp.transaction import Transaction
     from agent.store.generations import Generation, IdentityStore
     from agent.store.state import TransactionDirectory
@@ -114,15 +119,19 @@ def load(directory: TransactionDirectory) -> OpenRequest | LostRequest | None:
 
     Raises:
         StateError: when the disk does not let us read it.
+        StateNewer: when a newer version wrote it: only that one knows what the CA was asked for.
     """
     try:
         snapshot = directory.load_snapshot()
     except StateCorrupt as error:
         return LostRequest(str(error))
-    return None if snapshot is None else _read(snapshot)
+    return None if snapshot is None else _read(snapshot, directory.path / SNAPSHOT)
 
 
-def _read(snapshot: dict[str, Any]) -> OpenRequest | LostRequest:
+def _read(snapshot: dict[str, Any], path: Path) -> OpenRequest | LostRequest:
+    documents.refuse_newer(snapshot.get("version"), _VERSION, path)
+    if isinstance(transaction := snapshot.get("transaction"), dict):
+        documents.refuse_newer(transaction.get("version"), memory.VERSION, path)
     if snapshot.get("version") != _VERSION:
         return LostRequest("it was written by another version of enrolld")
     try:

@@ -12,6 +12,7 @@ import pytest
 
 from agent.cli import status
 from agent.cli.main import main
+from agent.errors import StateNewer
 from agent.overview import Overview, look
 from agent.store.credential import CONFIRMED, REVOKED
 from agent.store.generations import Credential, IdentityStore
@@ -198,6 +199,34 @@ def test_a_damaged_credential_comes_before_older_errors(store: IdentityStore) ->
     assert one.remedy is not None
     assert "enrollctl enroll ike" in one.remedy
     assert not one.usable
+
+
+NEWER = '{"version": 2}'
+
+
+@pytest.mark.parametrize("name", ["state.json", "transaction/snapshot.json", "token-keys.json", "deployment.json"])
+def test_what_a_newer_version_wrote_beside_a_credential_hides_nothing_of_it_and_is_not_touched(
+    store: IdentityStore, name: str
+) -> None:
+    install(store, NOW - DAY, NOW + 80 * DAY)
+    path = store.directory / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(NEWER)
+    before = sorted(store.directory.rglob("*"))
+    one = seen(store)
+    assert (one.state, one.usable) == ("valid", True)
+    assert (path.read_text(), sorted(store.directory.rglob("*"))) == (NEWER, before)
+    if name in {"state.json", "transaction/snapshot.json"}:
+        assert one.last_error is not None
+        assert "version 2" in one.last_error
+        assert one.remedy
+
+
+def test_a_credential_that_a_newer_version_wrote_is_an_error_and_no_damage(store: IdentityStore) -> None:
+    install(store, NOW - DAY, NOW + 80 * DAY)
+    (store.directory / "current" / "credential.json").write_text(NEWER)
+    with pytest.raises(StateNewer, match="a newer one wrote it"):
+        seen(store)
 
 
 def test_a_revoked_certificate_is_not_usable(store: IdentityStore) -> None:

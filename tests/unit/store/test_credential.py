@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import StateCorrupt, StateError
+from agent.errors import StateCorrupt, StateError, StateNewer
 from agent.store.credential import Credential, Generation, check_reference, file_reference
 from agent.store.documents import JSON
 from tests.unit.store.samples import KEY, TOKEN_KEY, credential
@@ -88,6 +88,15 @@ def test_a_damaged_file_is_found_and_named_with_the_way_out(
     assert str(generation.path / name) in str(caught.value)
     assert "enrollctl rollback ike" in caught.value.remedy
     assert "enrollctl enroll ike" in caught.value.remedy
+
+
+def test_a_credential_of_a_newer_version_is_no_damage(tmp_path: Path) -> None:
+    generation = written(tmp_path, credential())
+    document = generation.path / "credential.json"
+    document.write_text(document.read_text().replace('"version": 1', '"version": 2'))
+    for reading in (generation.check, lambda: generation.certificate, lambda: generation.marks):
+        with pytest.raises(StateNewer, match="has version 2"):
+            reading()
 
 
 def test_every_single_reading_is_checked(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import StateCorrupt
+from agent.errors import StateCorrupt, StateNewer
 from agent.store import documents
 from agent.store.documents import JSON
 from tests.unit.store.samples import VALUES
@@ -49,7 +49,9 @@ def test_what_json_cannot_hold_is_a_defect_of_the_caller() -> None:
         (b"[1]", "no object"),
         (b"{}", "version None"),
         (b'{"version": true}', "version True"),
-        (b'{"version": 2}', "a newer enrolld wrote it"),
+        (b'{"version": 0}', "version 0"),
+        (b'{"version": "2"}', "version '2'"),
+        (b'{"version": 1000000}', "it was changed"),
     ],
 )
 def test_anything_else_is_refused_with_the_remedy_given(data: bytes, reason: str) -> None:
@@ -57,6 +59,14 @@ def test_anything_else_is_refused_with_the_remedy_given(data: bytes, reason: str
         documents.decode(data, PATH, remedy="look at it")
     assert caught.value.remedy == "look at it"
     assert str(PATH) in str(caught.value)
+
+
+def test_a_newer_version_is_no_damage_and_names_the_version_it_takes() -> None:
+    with pytest.raises(StateNewer, match="has version 2, and this enrolld knows 1") as caught:
+        documents.decode(b'{"version": 2, "attempts": "many"}', PATH, remedy="look at it")
+    assert caught.value.version == 2
+    assert caught.value.remedy.startswith("Install the enrolld that wrote it")
+    assert not isinstance(caught.value, StateCorrupt)
 
 
 def test_a_section_is_an_object() -> None:

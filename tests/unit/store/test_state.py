@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.errors import StateCorrupt, StateError
+from agent.errors import StateCorrupt, StateError, StateNewer
 from agent.store import atomic
 from agent.store.state import IdentityState, LastError, StateFile, TransactionDirectory
 from tests.unit.store.samples import TOKEN_KEY, VALUES, left_overs
@@ -108,7 +109,7 @@ DAMAGES = [
     {"last_error": "no address answered"},
     {"last_error": {"text": "no address answered"}},
     {"last_error": {"text": 1, "remedy": "", "verdict": "", "at": "2026-03-01T12:00:00+00:00"}},
-    {"version": 2},
+    {"version": 0},
 ]
 
 
@@ -121,9 +122,29 @@ def test_a_record_with_a_wrong_value_is_put_aside_and_a_new_one_begun(
     state_file.path.write_text(text)
     state = state_file.load()
     assert str(state_file.path) in state.damage
-    assert state == IdentityState(damage=state.damage)
+    assert state == IdentityState(damage=state.damage, damage_remedy=state.damage_remedy)
+    assert state_file.path.read_text() == text, "reading changes nothing"
+    state_file.save(replace(state, attempts=1))
     assert state_file.path.with_name("state.json.damaged").read_text() == text
-    assert state_file.load() == IdentityState()
+    assert state_file.load() == IdentityState(attempts=1)
+
+
+def test_a_record_of_a_newer_version_is_left_by_readers_and_kept_under_its_version_by_the_next_record(
+    state_file: StateFile,
+) -> None:
+    state_file.save(IdentityState(attempts=3))
+    text = json.dumps({"version": 2, "attempts": {"in a row": 3}})
+    state_file.path.write_text(text)
+    before = state_file.load()
+    assert (before.attempts, state_file.path.read_text()) == (0, text)
+    assert "has version 2" in before.damage
+    assert os.listdir(state_file.path.parent) == ["state.json"]
+    assert "keeps that one as state.json.version-2" in before.damage_remedy
+    state_file.save(replace(before, attempts=1))
+    assert state_file.load() == IdentityState(attempts=1)
+    assert state_file.path.with_name("state.json.version-2").read_text() == text
+    state_file.save(IdentityState(attempts=2))
+    assert sorted(os.listdir(state_file.path.parent)) == ["state.json", "state.json.version-2"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\0" * 300], ids=["empty", "cut short", "zeros"])
@@ -134,15 +155,16 @@ def test_a_record_a_crash_destroyed_is_put_aside_in_place_of_the_last_one(
     state_file.path.with_name("state.json.damaged").write_bytes(b"an older one")
     state_file.path.write_bytes(content)
     assert state_file.load().damage
-    assert state_file.path.with_name("state.json.damaged").read_bytes() == content
     state_file.save(IdentityState(attempts=1))
+    assert state_file.path.with_name("state.json.damaged").read_bytes() == content
     assert state_file.load() == IdentityState(attempts=1)
 
 
 def test_a_directory_in_the_place_of_the_record_is_put_aside_too(state_file: StateFile) -> None:
     state_file.path.mkdir(parents=True)
     assert "is not a file" in state_file.load().damage
-    assert state_file.load() == IdentityState()
+    state_file.save(IdentityState(attempts=1))
+    assert state_file.load() == IdentityState(attempts=1)
 
 
 def test_a_record_that_cannot_be_put_aside_is_reported(state_file: StateFile) -> None:
@@ -150,7 +172,7 @@ def test_a_record_that_cannot_be_put_aside_is_reported(state_file: StateFile) ->
     state_file.path.write_bytes(b"")
     state_file.path.with_name("state.json.damaged").mkdir()
     with pytest.raises(StateError, match="cannot put aside"):
-        state_file.load()
+        state_file.save(IdentityState())
 
 
 def test_saving_goes_on_while_a_worker_cleans_up(state_file: StateFile, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +223,7 @@ def test_what_json_cannot_hold_leaves_the_snapshot_as_it_was(transaction: Transa
         lambda data: bytes(len(data)),
         lambda data: data.replace(b"4711", b"4712"),
         lambda data: data.replace(b"snapshot", b"snapshut"),
-        lambda data: data.replace(b'"version": 1', b'"version": 2'),
+        lambda data: data.replace(b'"version": 1', b'"version": 0'),
     ],
     ids=["empty", "cut short", "zeros", "one digit", "no snapshot", "another version"],
 )
@@ -213,6 +235,16 @@ def test_a_damaged_snapshot_is_an_error_that_says_what_to_do(transaction: Transa
         transaction.load_snapshot()
     assert str(path) in str(caught.value)
     assert "ask the CA whether it issued a certificate for ike" in caught.value.remedy
+
+
+def test_a_snapshot_of_a_newer_version_is_left_as_it_is(transaction: TransactionDirectory) -> None:
+    transaction.save_snapshot({"transaction_id": "4711"})
+    path = transaction.path / "snapshot.json"
+    newer = path.read_bytes().replace(b'"version": 1', b'"version": 2')
+    path.write_bytes(newer)
+    with pytest.raises(StateNewer, match="has version 2"):
+        transaction.load_snapshot()
+    assert path.read_bytes() == newer
 
 
 def test_a_key_made_for_the_transaction_is_found_by_its_reference(transaction: TransactionDirectory) -> None:

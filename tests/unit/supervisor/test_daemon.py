@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -187,7 +187,8 @@ def test_that_the_time_cannot_be_written_down_is_told_once_and_tried_again(
     ours._clock_file = ClockFile(tmp_path)
     told: list[str] = []
     ours.teller.listeners.append(lambda event, *_: told.append(event))
-    (tmp_path / "clock.json").mkdir()
+    for name in ("clock.json", "clock.json.damaged/full"):
+        (tmp_path / name).mkdir(parents=True)
 
     def at(moment: float) -> datetime | None:
         monkeypatch.setattr(ours.loop, "now", lambda: moment)
@@ -199,6 +200,17 @@ def test_that_the_time_cannot_be_written_down_is_told_once_and_tried_again(
     (tmp_path / "clock.json").rmdir()
     assert at(11_100) is not None
     ours.loop.close()
+
+
+def test_the_time_that_a_newer_version_remembered_is_kept_beside_ours(tmp_path: Path) -> None:
+    path, newer = tmp_path / "clock.json", '{"version": 2}'
+    path.write_text(newer)
+    clock = ClockFile(tmp_path)
+    assert (clock.last_good, path.read_text()) == (None, newer)
+    now = datetime.now(UTC)
+    clock.remember(now)
+    assert ClockFile(tmp_path).last_good == now
+    assert (tmp_path / "clock.json.version-2").read_text() == newer
 
 
 def for_figures(directory: Path, names: list[str]) -> Daemon:

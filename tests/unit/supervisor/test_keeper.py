@@ -797,6 +797,44 @@ def test_a_description_that_somebody_has_edited_is_damage_and_is_enrolled_anew(t
     assert post.count(Event.DEFECT) == 0
 
 
+def test_a_history_of_a_newer_version_is_kept_told_once_and_begun_anew(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(10)
+    path, newer = IdentityStore(post.state, "ike").state.path, '{"version": 2}'
+    path.write_text(newer)
+    seen = post.keeper.look_at("ike")
+    assert "has version 2" in str(seen.last_error)
+    assert "state.json.version-2" in str(seen.remedy)
+    assert path.read_text() == newer, "looking changes nothing"
+    post.restart("ike")
+    post.pass_(DAY)
+    ((_, _, fields, text),) = [one for one in post.told if one[1] is Event.NOTE]
+    assert "has version 2" in text
+    assert "state.json.version-2" in fields["REMEDY"]
+    assert path.with_name("state.json.version-2").read_text() == newer
+    assert (post.on_disk().situation, post.on_disk().damage) == ("valid", "")
+    assert post.keeper.look_at("ike").last_error is None
+
+
+def test_a_credential_of_a_newer_version_is_left_alone_and_taken_up_again_by_that_version(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(10)
+    (document,) = post.state.glob("identities/ike/generations/*/credential.json")
+    ours = document.read_text()
+    document.write_text(ours.replace('"version": 1', '"version": 2'))
+    post.restart("ike")
+    post.pass_(DAY)
+    post.set_clock(post.wall + timedelta(days=100))
+    post.pass_(HOUR)
+    assert post.jobs == [("ike", "enroll")]
+    assert post.count(Event.STATE_TROUBLE) == 1
+    (fields,) = [fields for _, event, fields, _ in post.told if event is Event.STATE_TROUBLE]
+    assert fields["REMEDY"].startswith("Install the enrolld that wrote it")
+    document.write_text(ours)
+    post.pass_(70)
+    assert post.jobs[1:] == [("ike", "enroll")], "it has expired meanwhile"
+
+
 def test_whoever_asks_hears_of_the_others_whatever_is_wrong_with_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -280,6 +280,19 @@ def test_a_damaged_record_means_that_everybody_gets_it_again(desk: Desk, place: 
     assert json.loads((desk.store.directory / "deployment.json").read_text())["version"] == 1
 
 
+def test_a_record_of_a_newer_version_is_kept_and_everybody_gets_it_again(desk: Desk, place: Path) -> None:
+    hook = Consumer(place, "reload")
+    deploying(desk, hook.target())
+    desk.do()
+    path, newer = desk.store.directory / "deployment.json", '{"version": 2}'
+    path.write_text(newer)
+    assert record(desk) == DeploymentRecord()
+    assert path.read_text() == newer, "reading changes nothing"
+    assert desk.do(Action.DEPLOY).verdict is Verdict.DONE
+    assert len(hook.called) == 2
+    assert path.with_name("deployment.json.version-2").read_text() == newer
+
+
 def test_a_moment_written_by_a_clock_that_was_wrong_holds_nothing_up(desk: Desk, place: Path) -> None:
     hook = Consumer(place, "reload")
     hook.breaks()

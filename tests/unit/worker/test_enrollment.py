@@ -603,7 +603,31 @@ def test_a_damaged_snapshot_is_told_and_a_new_request_made(slow_desk: Desk) -> N
     assert slow_desk.sent[0] == "ir"
 
 
-@pytest.mark.parametrize("change", [{"version": 99}, {"action": "dance"}, {"started_at": 5}, {"transaction": {}}])
+@pytest.mark.parametrize("part", ["document", "snapshot", "transaction"])
+def test_a_request_of_a_newer_version_is_kept_and_no_other_made_unless_a_person_gives_it_up(
+    slow_desk: Desk, part: str
+) -> None:
+    slow_desk.do(patience=0)
+    directory = slow_desk.store.transaction
+    path = directory.path / "snapshot.json"
+    snapshot = directory.load_snapshot()
+    assert snapshot is not None
+    if part == "document":
+        path.write_bytes(path.read_bytes().replace(b', "version": 1}\n', b', "version": 2}\n'))
+    elif part == "snapshot":
+        directory.save_snapshot(snapshot | {"version": 2})
+    else:
+        directory.save_snapshot(snapshot | {"transaction": snapshot["transaction"] | {"version": 2}})  # type: ignore[operator]
+    kept = path.read_bytes()
+    outcome = slow_desk.do()
+    assert outcome.verdict is Verdict.FAILED
+    assert "version 2" in outcome.text
+    assert "Install the enrolld that wrote it" in outcome.remedy
+    assert (path.read_bytes(), slow_desk.sent) == (kept, [])
+    assert slow_desk.do(abandon=True).verdict is Verdict.ISSUED
+
+
+@pytest.mark.parametrize("change", [{"version": 0}, {"action": "dance"}, {"started_at": 5}, {"transaction": {}}])
 def test_a_snapshot_of_another_version_is_told_and_a_new_request_made(slow_desk: Desk, change: dict[str, Any]) -> None:
     slow_desk.do(patience=0)
     directory = slow_desk.store.transaction
@@ -635,6 +659,19 @@ def test_a_damaged_credential_is_replaced_by_an_enrollment_and_stops_a_renewal(d
     assert "is empty" in refused.text
     assert desk.do().verdict is Verdict.ISSUED
     assert "the installed credential is damaged and is replaced" in desk.texts
+
+
+@pytest.mark.parametrize("action", [Action.ENROLL, Action.RENEW])
+def test_a_credential_of_a_newer_version_is_neither_replaced_nor_renewed(desk: Desk, action: Action) -> None:
+    desk.do()
+    current = desk.current
+    assert current is not None
+    document = current.path / "credential.json"
+    document.write_text(document.read_text().replace('"version": 1', '"version": 2'))
+    refused = desk.do(action, again=True)
+    assert refused.verdict is Verdict.FAILED
+    assert "a newer one wrote it" in refused.text
+    assert desk.sent == []
 
 
 def test_a_missing_state_directory_is_an_outcome(desk: Desk, tmp_path: Path) -> None:
