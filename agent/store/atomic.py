@@ -72,10 +72,11 @@ def write_files(files: Mapping[Path, bytes], mode: int, *, owner: int = -1, grou
         raise
 
 
-def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
+def write_directory(path: Path, files: Mapping[str, bytes], links: Mapping[str, Path] | None = None) -> None:
     """Make the new directory ``path`` (0700) with these files (0600) in it, all of it or nothing.
 
-    Raise :class:`StateError`, also when a directory with something in it is there already.
+    ``links`` names files whose content is durable already: they get one more name, and no second copy. Raise
+    :class:`StateError`, also when a directory with something in it is there already.
     """
     temporary = temporary_name(path)
     with reported("write", path):
@@ -83,6 +84,8 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
             os.mkdir(temporary, 0o700)
             for name, data in files.items():
                 _write_new(temporary / name, data, 0o600)
+            for name, source in (links or {}).items():
+                os.link(source, temporary / name, follow_symlinks=False)
             _fsync_directory(temporary)
             os.rename(temporary, path)
         except BaseException:
@@ -104,11 +107,11 @@ def switch_link(link: Path, target: str) -> None:
         _fsync_directory(link.parent)
 
 
-def make_directory(path: Path, mode: int = 0o700) -> None:
+def make_directory(path: Path, mode: int = 0o700, *, found_durable: bool = False) -> None:
     """Make sure that ``path`` is a directory, durably; its parent must exist. Raise :class:`StateError`.
 
     An existing directory keeps its mode. Its parent is synced all the same: whoever made it may have been cut off
-    before he could.
+    before he could. ``found_durable``: it is known that he was not.
     """
     with reported("create", path):
         try:
@@ -116,6 +119,8 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
         except FileExistsError:
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 raise
+            if found_durable:
+                return
         _fsync_directory(path.parent)
 
 
@@ -143,10 +148,11 @@ def read_if_present(path: Path, cap: int = MAXIMUM_SIZE) -> bytes | None:
             return None
 
 
-def remove_tree(path: Path) -> None:
+def remove_tree(path: Path, *, swept: bool = False) -> None:
     """Remove a directory and all that is in it durably; one that is gone already is no error.
 
-    It loses its name first: nobody ever finds half a directory under it. Raise :class:`StateError`.
+    It loses its name first: nobody ever finds half a directory under it. ``swept``: a power cut may leave what was in
+    it, for :func:`sweep`, until its parent is synced again. Raise :class:`StateError`.
     """
     with reported("remove", path):
         doomed = temporary_name(path)
@@ -156,7 +162,8 @@ def remove_tree(path: Path) -> None:
             return
         _fsync_directory(path.parent)
         _delete(doomed)
-        _fsync_directory(path.parent)
+        if not swept:
+            _fsync_directory(path.parent)
 
 
 def temporary_name(path: Path) -> Path:

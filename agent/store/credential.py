@@ -59,7 +59,7 @@ class Credential:
     """From the issuer upwards, without the root."""
     trust_anchors: tuple[bytes, ...] = ()
     private_key: Path | None = None
-    """PEM file of the key, copied into the generation; or else ``key_reference``."""
+    """PEM file of the key, durable, of which the generation has another name; or else ``key_reference``."""
     key_reference: str | None = None
     """URI of a key that stays where it is: on a token, or in a file made elsewhere."""
     description: dict[str, JSON] = field(default_factory=dict)
@@ -75,7 +75,10 @@ class Credential:
             check_reference(self.key_reference)
 
     def files(self) -> dict[str, bytes]:
-        """Build every file of the generation, by name. Raise :class:`agent.errors.StateError` for the key file."""
+        """Build the files of the generation, by name, but for :attr:`links`.
+
+        Raise :class:`agent.errors.StateError` for the key file.
+        """
         files = {
             CERTIFICATE: pem.encode([self.certificate]),
             CHAIN: pem.encode(self.chain, nothing="no certificates between the trust anchor and ours"),
@@ -83,11 +86,15 @@ class Credential:
         }
         if self.key_reference is not None:
             files[KEY_REFERENCE] = f"{self.key_reference}\n".encode("ascii")
-        if self.private_key is not None:
-            files[PRIVATE_KEY] = _read_key(self.private_key)
         digests: dict[str, JSON] = {name: sha256_hex(data) for name, data in files.items()}
+        digests |= {name: sha256_hex(_read_key(path)) for name, path in self.links.items()}
         document: dict[str, JSON] = {"sha256": digests, "description": self.description, "marks": {}}
         return files | {DOCUMENT: documents.encode(document)}
+
+    @property
+    def links(self) -> dict[str, Path]:
+        """The file of the generation that is there already, if it is: no copy of a private key is made."""
+        return {} if self.private_key is None else {PRIVATE_KEY: self.private_key}
 
 
 @frozen

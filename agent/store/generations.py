@@ -81,10 +81,11 @@ class IdentityStore:
         :class:`agent.errors.StateError` when the disk does not let us.
         """
         self._demand_state_directory()
-        atomic.make_directory(self.directory.parent)
-        atomic.make_directory(self.directory)
+        settled = os.path.lexists(self._current)  # these directories were durable before there was a link
+        atomic.make_directory(self.directory.parent, found_durable=settled)
+        atomic.make_directory(self.directory, found_durable=settled)
         with exclusive_lock(self.directory / "lock", f"identity {self.name}"):
-            atomic.make_directory(self._generations)
+            atomic.make_directory(self._generations, found_durable=settled)
             for directory in (self.directory, self._generations, *(entry.path for entry in self.generations)):
                 atomic.sweep(directory)
             self._transaction = TransactionDirectory(self.directory)  # another process may have had it meanwhile
@@ -135,7 +136,7 @@ class IdentityStore:
         highest = max((generation.number for generation in self.generations), default=0)
         # The number a dangling link names is taken too: a new generation must not come into use by accident.
         generation = self._generation(max(highest, self._linked_number()) + 1)
-        atomic.write_directory(generation.path, credential.files())
+        atomic.write_directory(generation.path, credential.files(), credential.links)
         generation.check()
         return generation
 

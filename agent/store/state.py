@@ -179,9 +179,13 @@ class TransactionDirectory:
         return snapshot
 
     def clear(self) -> None:
-        """Close the transaction: key, reference and snapshot go together, durably; without one nothing happens."""
+        """Close the transaction: key, reference and snapshot go together, durably; without one nothing happens.
+
+        Their blocks are free for good once the directory of the identity is synced, as the next record of an attempt
+        does; after a power cut before that the next holder of the lock sweeps.
+        """
         self._prepared = False
-        atomic.remove_tree(self.path)
+        atomic.remove_tree(self.path, swept=True)
 
     def sweep(self) -> None:
         """Remove what a crash left half written. For whoever holds the lock of the identity."""

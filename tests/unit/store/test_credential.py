@@ -22,6 +22,8 @@ def written(directory: Path, what: Credential) -> Generation:
     path.mkdir(parents=True)
     for name, data in what.files().items():
         (path / name).write_bytes(data)
+    for name, source in what.links.items():
+        (path / name).hardlink_to(source)
     return Generation(3, path)
 
 
@@ -45,7 +47,7 @@ def test_what_was_issued_is_read_back(tmp_path: Path) -> None:
     assert generation.confirmed is False
 
 
-def test_a_key_file_is_copied_and_named_by_its_place_in_the_generation(tmp_path: Path, key: Path) -> None:
+def test_a_key_file_stays_with_its_generation_and_is_named_by_its_place_there(tmp_path: Path, key: Path) -> None:
     generation = written(tmp_path, credential(key=key))
     key.unlink()
     generation.check()

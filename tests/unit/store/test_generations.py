@@ -14,7 +14,7 @@ from agent.errors import ConfigurationError, StateBusy, StateCorrupt, StateError
 from agent.store import atomic
 from agent.store.credential import CONFIRMED, Generation
 from agent.store.generations import IDENTITY_NAME, IdentityStore
-from tests.unit.store.samples import ROOT, credential, enrolled, left_overs
+from tests.unit.store.samples import KEY, ROOT, credential, enrolled, left_overs
 
 
 def numbers(generations: tuple[Generation, ...]) -> list[int]:
@@ -272,6 +272,35 @@ def test_a_reader_without_lock_never_sees_anything_half_done(tmp_path: Path) -> 
     assert writer.returncode == 0
     assert len(seen) > 1
     assert numbers(store.generations) == [29, 30, 31]
+
+
+def test_no_second_copy_of_a_private_key_is_made(tmp_path: Path) -> None:
+    store = IdentityStore(tmp_path, "ike")
+    with store.lock():
+        store.transaction.prepare()
+        store.transaction.key_path.write_bytes(KEY)
+        made = store.add(credential(key=store.transaction.key_path))
+        assert made.private_key is not None
+        assert made.private_key.samefile(store.transaction.key_path)
+        store.transaction.clear()
+    made.check()
+    assert made.private_key.stat().st_nlink == 1
+
+
+def test_directories_that_hold_a_credential_in_use_are_not_synced_by_every_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda one: synced.append(Path(f"/proc/self/fd/{one}").readlink()))
+    store = IdentityStore(tmp_path, "ike")
+    with store.lock():
+        assert synced == [tmp_path, tmp_path / "identities", store.directory]
+    with store.lock():
+        assert len(synced) == 6, "whoever was here before may have been cut off"
+        store.switch(store.add(credential()))
+        synced.clear()
+    with store.lock():
+        assert synced == []
 
 
 def test_a_reader_that_was_overtaken_reads_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
