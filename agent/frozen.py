@@ -1,11 +1,11 @@
-"""``@frozen``: an immutable dataclass with slots whose methods are written when they are first needed.
+"""``@frozen``: an immutable dataclass whose methods are written when they are first needed.
 
 ``dataclass(frozen=True, slots=True)`` writes and compiles seven methods for each class while its module is imported:
 0.3 to 0.6 ms a class, which was more than a third of what a worker took to start. Here the standard library finds the
 fields, so that ``fields``, ``replace``, ``is_dataclass`` and ``match`` work as ever. Comparing, hashing, showing and
 refusing changes are the same few functions for all classes. So is ``__init__``, until a class is used often: compiling
-one takes as long as filling thirty objects without. To a type checker it is a frozen dataclass. ``InitVar`` and
-``order`` are not supported.
+one takes as long as filling thirty objects without. There are no slots: for them each class is made twice. To a type
+checker it is a frozen dataclass. ``InitVar`` and ``order`` are not supported.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def frozen(*, kw_only: bool = False, eq: bool = True) -> Callable[[type[T]], typ
 def frozen(
     cls: type[T] | None = None, /, *, kw_only: bool = False, eq: bool = True
 ) -> type[T] | Callable[[type[T]], type[T]]:
-    """Make ``cls`` a frozen dataclass with slots; without ``eq`` an object equals itself only."""
+    """Make ``cls`` a frozen dataclass; without ``eq`` an object equals itself only."""
 
     def make(cls: type[T]) -> type[T]:
         cls.__doc__ = cls.__doc__ or cls.__name__  # without one, ``dataclass`` has the source of Python taken apart
-        made = dataclass(init=False, repr=False, eq=False, slots=True, kw_only=kw_only)(cls)
+        made = dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(cls)
         methods = _METHODS | _COMPARING if eq else _METHODS
         for name, method in methods.items():
             if name not in made.__dict__:
@@ -147,16 +147,10 @@ def _delattr(_: object, name: str) -> NoReturn:
     raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 
-def _setstate(self: object, state: tuple[None, dict[str, Any]]) -> None:
-    for name, value in state[1].items():
-        object.__setattr__(self, name, value)
-
-
 _METHODS: dict[str, Callable[..., Any]] = {
     "__init__": _init,
     "__repr__": _repr,
     "__setattr__": _setattr,
     "__delattr__": _delattr,
-    "__setstate__": _setstate,
 }
 _COMPARING: dict[str, Callable[..., Any]] = {"__eq__": _eq, "__hash__": _hash}

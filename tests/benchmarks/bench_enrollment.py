@@ -8,6 +8,9 @@ acknowledgement in every message but the first. ``worker`` is what the daemon st
 credential; ``enrollctl`` adds the command and the reading of the configuration. Ours is on disk for good (fsync) at
 every step, OpenSSL's is not.
 
+``forked`` is a worker where many jobs wait: it is forked from one that has loaded everything, whose own start does not
+count here.
+
 ``jobs in a row`` is what a worker costs once it is loaded: ``--jobs`` jobs, one after the other, in one process. The
 product starts a process for each job; this row shows what of its cost is the start. The same with the state in memory
 (tmpfs) shows what being on disk for good costs.
@@ -22,6 +25,7 @@ import gc
 import json
 import os
 import resource
+import select
 import statistics
 import subprocess
 import sys
@@ -37,7 +41,7 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from agent import structure
-from agent.contract import Action, Job, Verdict
+from agent.contract import Action, Job, Progress, Verdict
 from agent.settings import (
     AuthoritySettings,
     BootstrapSettings,
@@ -46,9 +50,13 @@ from agent.settings import (
     KeySettings,
     SharedSecretSettings,
 )
+from agent.supervisor.children import Child
+from agent.supervisor.forks import ForkServer
+from agent.supervisor.secrets import Secrets
 from agent.worker.enrollment import perform
 from agent.worker.reporting import Reporter
 from tests.benchmarks.authority import Authority, lab_ca
+from tests.benchmarks.processes import cpu
 from tests.benchmarks.tables import table, verdict
 from tests.station import ENROLLCTL, ENVIRONMENT, REFERENCE, SECRET, SUBJECT, Station
 
@@ -64,6 +72,7 @@ FAST: Final = "openssl, -keep_alive 0"
 DEFAULTS: Final = "openssl, defaults"
 WORKER: Final = "worker"
 COMMAND: Final = "enrollctl enroll"
+FORKED: Final = "worker, forked"
 ROW: Final = "jobs in a row"
 ROW_IN_MEMORY: Final = "jobs in a row, tmpfs"
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Linux has a tmpfs for everybody
@@ -178,6 +187,37 @@ def worker(place: Path, ca: Authority, key: KeyAlgorithm) -> Callable[[], None]:
     return work
 
 
+def forked(place: Path, ca: Authority, key: KeyAlgorithm, number: int) -> Callable[[], Figures]:
+    """Return the work of workers that are forked, one after the other; the figures are those of one."""
+
+    def work() -> Figures:
+        server = ForkServer(lambda: None, address_space=None)
+        select.select([server.process.output], [], [])
+        server.hear()
+        assert server.ready
+        loading, began = cpu(server.process.pid), time.perf_counter()
+        for _ in range(number):
+            child = Child(job_of(place, ca, key), Secrets(SECRET.encode()), _unheard, deadline=60, server=server)
+            select.select([child.process.exited], [], [])
+            assert child.over
+            outcome = child.outcome()
+            assert outcome.verdict is Verdict.ISSUED, outcome
+            child.close()
+        wall = time.perf_counter() - began
+        server.dismiss()
+        select.select([server.process.exited], [], [])
+        assert server.over
+        server.close()
+        whole = resource.getrusage(resource.RUSAGE_CHILDREN)  # there are no others: see in_a_process
+        return Figures(wall / number, (whole.ru_utime + whole.ru_stime - loading) / number, whole.ru_maxrss / 1024)
+
+    return work
+
+
+def _unheard(_: Progress) -> None:
+    """Nobody watches."""
+
+
 def in_a_row(place: Path, ca: Authority, key: KeyAlgorithm, number: int, state: Path) -> Callable[[], Figures]:
     """Return a worker's jobs one after the other in one process; the figures are those of one job."""
 
@@ -249,6 +289,7 @@ def rows_of(place: Path, memory: Path, ca: Authority, key: KeyAlgorithm, jobs: i
     }
     measured: dict[str, Callable[[], Figures]] = {name: partial(spent, work) for name, work in processes.items()}
     return measured | {
+        FORKED: forked(place, ca, key, jobs),
         ROW: in_a_row(place, ca, key, jobs, place),
         ROW_IN_MEMORY: in_a_row(place, ca, key, jobs, memory),
     }
