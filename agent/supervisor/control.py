@@ -165,6 +165,8 @@ class Control:
         if kept.next_at is not None and seen.next_action is None:
             at = kept.next_at.isoformat(timespec="seconds")
             seen = replace(seen, next_action=kept.next_action, next_action_at=at)
+        if kept.trouble:
+            seen = replace(seen, last_error=kept.trouble, remedy=kept.remedy)
         place = str(self._keeper.configuration.settings_of(name).state_directory)
         found = structure.to_json(replace(seen, running=kept.work is not None)) | {"state-directory": place}
         return _in_varlink(found)

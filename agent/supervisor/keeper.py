@@ -302,12 +302,21 @@ class Keeper:
         if not isinstance(error, AgentError):
             self._report_defect(kept, error)
             return
-        kept.state = UNREADABLE
         if kept.trouble != str(error):
-            kept.trouble = str(error)
+            kept.trouble, kept.remedy = str(error), error.remedy
             self.changed = True
             self._teller.tell(Event.STATE_TROUBLE, {"IDENTITY": kept.name, "REMEDY": error.remedy}, reason=str(error))
+        if not self._is_readable(kept):
+            kept.state = UNREADABLE
         self.wait(kept, _AFTER_TROUBLE, None)
+
+    def _is_readable(self, kept: Kept) -> bool:
+        """Tell whether it can be looked at, though nothing can be written; then that is how it is."""
+        try:
+            self._look(kept)
+        except AgentError:
+            return False
+        return True
 
     def _there_is_room(self, name: str) -> None:
         """What failed for want of room may succeed now."""

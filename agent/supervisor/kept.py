@@ -66,7 +66,9 @@ class Kept:
     warned: tuple[str, str] | None = None
     """The last warning of an end: its event, and the end."""
     trouble: str = ""
-    """Why its directory could not be read, so that it is told once."""
+    """Why its directory can be read or written no longer, so that it is told once."""
+    remedy: str = ""
+    """What a person does about that."""
 
     def count(self, action: Action, verdict: Verdict) -> None:
         """Take down how a job ended."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -25,6 +26,7 @@ from agent.supervisor import control
 from agent.supervisor.clocks import Calendar
 from agent.supervisor.control import Control, _Follower
 from agent.supervisor.keeper import Keeper
+from agent.supervisor.kept import Kept
 from agent.supervisor.loop import Loop
 from agent.supervisor.staff import Staff
 from agent.supervisor.telling import Teller
@@ -289,6 +291,21 @@ def test_who_is_neither_root_nor_enrolld_nor_of_its_group_is_told_so_and_hung_up
     finally:
         enrolld.control.chmod(0o660)
         directory.chmod(0o700)
+
+
+def test_why_a_directory_cannot_be_used_is_shown_with_what_to_do(tmp_path: Path) -> None:
+    loop, teller = Loop(), Teller()
+    keeper = Keeper(loop, Calendar(), teller, Staff(loop))
+    common = SimpleNamespace(state_directory=tmp_path, identities={"ike": None})
+    keeper._configuration = cast(
+        "Any", SimpleNamespace(identities={"ike": b""}, common=common, settings_of=lambda _: common)
+    )
+    keeper.identities["ike"] = Kept("ike", trouble="the disk is full", remedy="Free space.")
+    ours = Control(loop, keeper, teller, tmp_path, lambda: None)
+    shown = ours._shown("ike")
+    ours.close()
+    loop.close()
+    assert (shown["state"], shown["last_error"], shown["remedy"]) == ("unenrolled", "the disk is full", "Free space.")
 
 
 def test_whoever_follows_any_job_hears_that_nothing_more_is_done_for_its_identity(tmp_path: Path) -> None:

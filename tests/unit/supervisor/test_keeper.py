@@ -682,7 +682,7 @@ def test_a_job_that_meets_a_full_disk_is_told_once_and_none_follows_before_its_f
         post.pass_(18 * HOUR)
         assert post.jobs == [("ike", "enroll")]
         assert post.count(Event.STATE_TROUBLE) == post.count(Event.FAILED) == 1
-        assert post.keeper.identities["ike"].state == "unreadable"
+        assert post.keeper.identities["ike"].state == "unenrolled", "it can be read"
         assert post.settled[0] == ("ike", Verdict.FAILED)
     post.answer["ike"] = ISSUED
     post.pass_(75)
@@ -738,6 +738,26 @@ def test_who_has_made_room_may_have_the_job_tried_at_once(tmp_path: Path, monkey
     post.keeper.wake("ike")
     post.pass_(0.1)
     assert post.jobs == [("ike", "enroll")] * 2
+
+
+def test_a_certificate_stays_valid_for_people_while_a_failure_cannot_be_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(10)
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        post.keeper.order("ike", Action.RENEW, again=True)
+        post.pass_(HOUR)
+        kept = post.keeper.identities["ike"]
+        assert (kept.state, kept.usable) == ("valid", True)
+        assert "ENOSPC" in kept.trouble
+        elsewhere = post.state.rename(tmp_path / "elsewhere")
+        post.pass_(61)
+        assert kept.state == "unreadable"
+        elsewhere.rename(post.state)
+    post.pass_(61)
+    assert (kept.state, kept.trouble) == ("valid", "")
 
 
 def test_a_person_may_have_a_job_done_while_the_failure_of_the_last_one_cannot_be_written_down(
