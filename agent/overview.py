@@ -11,7 +11,7 @@ from agent.errors import StateCorrupt, StateNewer
 from agent.frozen import frozen
 from agent.policy import clock, deployment, renewal
 from agent.policy.renewal import CertificateState
-from agent.store.credential import ON_HOLD, REVOKED
+from agent.store.credential import CONFIRMED, ON_HOLD, REVOKED
 from agent.store.deployment import DeploymentFile, labels
 from agent.store.faults import reported
 from agent.store.generations import Generation, IdentityStore
@@ -221,21 +221,21 @@ def _certificate(
         current = store.current
         if current is None:
             return None
-        description = current.description
+        description, marks = current.described
         facts.update(
             subject=description["subject"],
             serial=description["serial"],
             not_before=description["not_before"],
             not_after=description["not_after"],
             generation=current.number,
-            confirmed=current.confirmed,
+            confirmed=bool(marks.get(CONFIRMED)),
         )
         plan = renewal_plan(description, name, settings, now=now, last_issuance=last_issuance)
     except (StateCorrupt, KeyError, ValueError) as error:
         remedy = getattr(error, "remedy", f"Run 'enrollctl enroll {name} --again'.")
         facts.update(last_error=str(error), remedy=remedy, failed_at=None)
         return "damaged"
-    if REVOKED in current.marks:
+    if REVOKED in marks:
         return "revoked"
     state = plan.state(now)
     clock_is_behind = clock.assess(now, build_time=RELEASED) is clock.ClockState.UNTRUSTED_PAST
@@ -243,7 +243,7 @@ def _certificate(
     if state is CertificateState.NOT_YET_VALID:
         trouble = f"by this machine's clock ({now:%Y-%m-%d %H:%M} UTC) the certificate is not valid yet"
         facts.update(last_error=trouble, remedy="Set the clock.", failed_at=None)
-    if state in _GOOD and current.marks.get(ON_HOLD):
+    if state in _GOOD and marks.get(ON_HOLD):
         return ON_HOLD
     if state in _GOOD and facts.get("retry_at") is None:
         facts["next_action"], facts["next_action_at"] = "renew", plan.due.isoformat()

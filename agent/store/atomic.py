@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAXIMUM_SIZE: Final = 4 * 1024 * 1024
 """Octets that any file of ours may hold: a whole trust list and more."""
 
+_CHUNK: Final = 65_536
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -139,8 +140,11 @@ def read_bounded(path: Path, cap: int = MAXIMUM_SIZE) -> bytes:
         return _read(path, cap)
 
 
-def read_if_present(path: Path, cap: int = MAXIMUM_SIZE) -> bytes | None:
-    """Read like :func:`read_bounded`, but give None when there is no such file."""
+def read_if_present(path: Path | str, cap: int = MAXIMUM_SIZE) -> bytes | None:
+    """Read like :func:`read_bounded`, but give None when there is no such file.
+
+    A text does for ``path``: a look at an identity reads a dozen files, and making paths took as long as reading them.
+    """
     with reported("read", path):
         try:
             return _read(path, cap)
@@ -230,16 +234,21 @@ def _belongs(status: os.stat_result, owner: int, group: int) -> bool:
     return owner in {-1, status.st_uid} and group in {-1, status.st_gid}
 
 
-def _read(path: Path, cap: int) -> bytes:
+def _read(path: Path | str, cap: int) -> bytes:
     descriptor = os.open(path, _OLD_FILE)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise StateCorrupt(
                 f"{path} is not a file", remedy="somebody put something else in its place: look at it and move it away"
             )
-        chunks = []
-        room = cap + 1
-        while room and (chunk := os.read(descriptor, room)):
+        # A buffer as large as the cap takes longer to get than a small file to read.
+        first = os.read(descriptor, min(status.st_size, cap) + 1)
+        if len(first) == status.st_size <= cap:
+            return first
+        chunks = [first]
+        room = cap + 1 - len(first)
+        while room and (chunk := os.read(descriptor, min(room, _CHUNK))):
             chunks.append(chunk)
             room -= len(chunk)
     finally:

@@ -149,6 +149,12 @@ class Generation:
         return self._section("marks")
 
     @property
+    def described(self) -> tuple[dict[str, JSON], dict[str, JSON]]:
+        """:attr:`description` and :attr:`marks`, as they were at one moment."""
+        document = self._document()
+        return self._part(document, "description"), self._part(document, "marks")
+
+    @property
     def confirmed(self) -> bool:
         """Whether the CA knows that we accepted the certificate: the mark :data:`CONFIRMED` is set."""
         return bool(self.marks.get(CONFIRMED))
@@ -185,7 +191,7 @@ class Generation:
         return data
 
     def _present(self, name: str) -> bytes:
-        data = atomic.read_if_present(self.path / name)
+        data = atomic.read_if_present(f"{self.path}/{name}")
         if data is None:
             self._refuse(f"{self.path / name} is missing")
         return data
@@ -194,10 +200,13 @@ class Generation:
         return self._section("sha256")
 
     def _section(self, name: str) -> dict[str, JSON]:
-        return documents.section(self._document(), name, self.path / DOCUMENT, remedy=self._remedy)
+        return self._part(self._document(), name)
+
+    def _part(self, document: Mapping[str, JSON], name: str) -> dict[str, JSON]:
+        return documents.section(document, name, f"{self.path}/{DOCUMENT}", remedy=self._remedy)
 
     def _document(self) -> dict[str, JSON]:
-        return documents.decode(self._present(DOCUMENT), self.path / DOCUMENT, remedy=self._remedy)
+        return documents.decode(self._present(DOCUMENT), f"{self.path}/{DOCUMENT}", remedy=self._remedy)
 
     @property
     def _remedy(self) -> str:

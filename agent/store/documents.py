@@ -34,7 +34,7 @@ def encode(document: Mapping[str, JSON], *, indent: int | None = 2) -> bytes:
     return text.encode("ascii") + b"\n"
 
 
-def decode(data: bytes, path: Path, *, remedy: str) -> dict[str, JSON]:
+def decode(data: bytes, path: Path | str, *, remedy: str) -> dict[str, JSON]:
     """Read a document of our version.
 
     Raises:
@@ -55,7 +55,7 @@ def decode(data: bytes, path: Path, *, remedy: str) -> dict[str, JSON]:
     return document
 
 
-def refuse_newer(version: object, known: int, path: Path) -> None:
+def refuse_newer(version: object, known: int, path: Path | str) -> None:
     """Raise :class:`StateNewer` when ``version`` comes after the one that is ``known``."""
     if isinstance(version, int) and known < version < _LAST:
         raise StateNewer(
@@ -65,7 +65,7 @@ def refuse_newer(version: object, known: int, path: Path) -> None:
         )
 
 
-def section(document: Mapping[str, JSON], name: str, path: Path, *, remedy: str) -> dict[str, JSON]:
+def section(document: Mapping[str, JSON], name: str, path: Path | str, *, remedy: str) -> dict[str, JSON]:
     """Give the object a document holds under ``name``. Raise :class:`StateCorrupt` with ``remedy``."""
     value = document.get(name)
     if isinstance(value, dict):

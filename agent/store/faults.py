@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from agent.errors import StateError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _FULL: Final = "free space (df -h {directory}) or inodes (df -i {directory}) on that file system"
 _IN_THE_WAY: Final = "something that is not ours lies at {path}: look at it with 'ls -la {directory}' and move it away"
@@ -49,8 +47,9 @@ REMEDIES: Final[dict[int, str]] = {
 OTHER_REMEDY: Final = "see 'journalctl -k' for what the disk reports, then try again"
 
 
-def state_error(error: OSError, doing: str, path: Path) -> StateError:
+def state_error(error: OSError, doing: str, path: Path | str) -> StateError:
     """Say in one sentence what could not be done to ``path``, with the remedy for this errno."""
+    path = Path(path)
     code = error.errno if error.errno is not None else 0
     name = errno.errorcode.get(code, str(code))
     remedy = REMEDIES.get(code, OTHER_REMEDY).format(
@@ -67,7 +66,7 @@ class reported:  # noqa: N801 - read as a verb: with reported("write", path)
 
     __slots__ = ("_doing", "_path")
 
-    def __init__(self, doing: str, path: Path) -> None:
+    def __init__(self, doing: str, path: Path | str) -> None:
         """Name what is done to what."""
         self._doing = doing
         self._path = path

@@ -168,7 +168,7 @@ class TransactionDirectory:
         Raise :class:`agent.errors.StateCorrupt` when it is not what was written, and
         :class:`agent.errors.StateNewer` when a newer enrolld wrote it.
         """
-        path = self.path / SNAPSHOT
+        path = f"{self.path}/{SNAPSHOT}"
         data = atomic.read_if_present(path)
         if data is None:
             return None

@@ -199,6 +199,12 @@ def test_the_names_of_a_directory_are_synced_or_it_is_said_why_not(tmp_path: Pat
         atomic.fsync_directory(tmp_path / "gone")
 
 
+def test_a_file_is_read_to_its_end_whatever_size_it_says_it_has() -> None:
+    path = Path("/proc/self/limits")
+    assert path.stat().st_size == 0
+    assert atomic.read_bounded(path).endswith(path.read_bytes()[-20:])
+
+
 def test_reading_stops_at_the_cap(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     assert atomic.read_bounded(tmp_path / "file", 5) == b"12345"
