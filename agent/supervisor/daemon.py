@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Final
 
@@ -11,13 +12,12 @@ from agent.events import Event
 from agent.policy.clock import SLICE, ClockState
 from agent.supervisor import metrics
 from agent.supervisor.clocks import Calendar, ClockFile
-from agent.supervisor.configuration import Configuration, finish
+from agent.supervisor.configuration import Configuration, begin, finish
 from agent.supervisor.control import Control
 from agent.supervisor.keeper import Keeper
 from agent.supervisor.loop import Loop
 from agent.supervisor.notify import Notifier
 from agent.supervisor.plugging import Plugging
-from agent.supervisor.reading import Reading
 from agent.supervisor.signals import caught
 from agent.supervisor.staff import Staff
 from agent.supervisor.summary import summary
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.overview import Overview
+    from agent.supervisor.reading import Reading
 
 _SIGNAL_OCTETS: Final = 64
 _MEBIBYTE: Final = 1 << 20
@@ -96,10 +97,9 @@ class Daemon:
             return
         self.notifier.reloading()
         try:
-            self._reading = Reading(self._path)
-        except OSError as error:
-            remedy = "Free memory, processes or open files, and reload again."
-            self._refuse(ConfigurationError(f"no process could be started to read it: {error.strerror}", remedy=remedy))
+            self._reading = begin(self._path)
+        except ConfigurationError as error:
+            self._refuse(error)
         else:
             self._await_reading()
 
@@ -108,7 +108,8 @@ class Daemon:
         self.notifier.stopping("waiting for the jobs under way" if self.keeper.running else "ending")
         self.keeper.stop()
         if self._reading is not None:
-            self._reading.process.signal(signal.SIGKILL)  # nobody needs what it finds
+            self._reading.end(time.monotonic())  # nobody needs what it finds
+            self._reading_watch.hurry()
         self._stopping()
 
     def _stopping(self) -> None:
@@ -125,7 +126,7 @@ class Daemon:
 
     def _await_reading(self) -> None:
         assert self._reading is not None  # noqa: S101 - it was started just now
-        Watch(self.loop, self._reading, self._configured)
+        self._reading_watch = Watch(self.loop, self._reading, self._configured)
 
     def _configured(self) -> None:
         reading, self._reading = self._reading, None
