@@ -31,9 +31,14 @@ _GOOD = frozenset({Verdict.ISSUED, Verdict.UNCHANGED})
 def record(store: IdentityStore, job: Job, outcome: Outcome, now: datetime, *, secret: bytes | None) -> None:
     """Write how ``outcome`` changes the history of the identity; ``secret`` is what the job was done with.
 
+    A revocation that did not come about changes nothing: the certificate is as good as before, and whoever wanted it
+    gone was told.
+
     Raises:
         StateError: when the disk does not let us.
     """
+    if job.action is Action.REVOKE and outcome.verdict is not Verdict.DONE:
+        return
     before = store.state.load()
     if job.action is Action.REFRESH:
         store.state.save(_after_refresh(before, job, outcome, now))

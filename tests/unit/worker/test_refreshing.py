@@ -180,8 +180,11 @@ def test_a_revoked_certificate_is_replaced_by_the_next_enrollment(job: Job) -> N
 
 
 def test_a_refused_revocation_leaves_everything_as_it_was(ca: LabCa, job: Job) -> None:
+    """It is no failed attempt of the identity either: that would put off what is due."""
+    before = (job.state_directory / "identities" / "ike" / "state.json").read_bytes()
     ca.misbehave(Misbehaviour.REJECT, "notAuthorized")
     outcome, _ = run(replace(job, action=Action.REVOKE))
+    assert (job.state_directory / "identities" / "ike" / "state.json").read_bytes() == before
     assert outcome.verdict is Verdict.REJECTED
     assert "notAuthorized" in outcome.text
     assert look(job.state_directory, "ike").state == "valid"
