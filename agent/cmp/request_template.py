@@ -104,7 +104,7 @@ def described(template: RequestTemplate) -> tuple[str, ...]:
     """Return what the template says, one line a fact, safe to print."""
     lines = []
     if template.subject is not None:
-        lines.append(f"subject: {quoted(template.subject)}")
+        lines.append(f"subject: {quoted(template.subject) if template.subject.rdns else 'any'}")
     lines += [f"extension {_extension(oid)}: with the CA's value" for oid, _ in template.given]
     lines += [f"extension {_extension(oid)}: ours to fill in" for oid in sorted(template.filled_in)]
     keys = "any" if template.keys is None else ", ".join(template.keys) or "none"

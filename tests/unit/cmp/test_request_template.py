@@ -73,6 +73,13 @@ def test_without_a_list_of_keys_any_will_do() -> None:
     assert described(template) == ("keys: any",)
 
 
+def test_an_empty_subject_is_any() -> None:
+    template = decode(content(subject()))
+    assert against(template) == ""
+    assert described(template) == ("subject: any", "keys: any")
+    assert described(decode(content(subject((O, "Operator"))))) == ('subject: "O=Operator"', "keys: any")
+
+
 def test_a_key_of_a_kind_nobody_knows_is_named_by_its_number() -> None:
     template = decode(content(keys=(control(_ALG_ID, der.wrap(der.SEQUENCE, oid("1.2.3.4"))),)))
     assert template.keys == ("1.2.3.4",)
