@@ -23,6 +23,7 @@ DEFAULT_REFERENCE: Final = "lab"
 """Reference of the secret that is made when none is given."""
 
 _SNIPPET: Final = """\
+state-directory: {state}
 authorities:
   lab:
     urls: [{url}]
@@ -88,7 +89,9 @@ def _introduce(ca: LabCa, directory: Path, misbehaviour: Sequence[str], say: Cal
     say("")
     say("to enroll, put this into enrolld.yaml:")
     say("")
-    snippet = _SNIPPET.format(url=ca.url, root=directory / "root.pem", reference=reference, secret=secret_file)
+    snippet = _SNIPPET.format(
+        state=_state(directory), url=ca.url, root=directory / "root.pem", reference=reference, secret=secret_file
+    )
     say(snippet + _VENDOR.format(certificate=certificate, key=key))
     say("every message served is one line from here on; end with Ctrl-C")
 
@@ -100,6 +103,13 @@ def _secret(ca: LabCa, directory: Path) -> tuple[str, Path]:
     path.write_text(f"{ca.secret(reference)}\n", encoding="utf-8")
     path.chmod(0o600)
     return reference, path
+
+
+def _state(directory: Path) -> Path:
+    """Return a state directory for the device, made when there is none: who runs a lab may not use the usual one."""
+    path = directory / "device-state"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
 
 
 def _device(ca: LabCa, directory: Path) -> tuple[Path, Path]:

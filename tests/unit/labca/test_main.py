@@ -22,6 +22,8 @@ from agent.errors import ConfigurationError
 from agent.labca import LabCa, LabCaSettings
 from agent.labca.main import run
 from agent.labca.records import TransactionState
+from agent.store.generations import IdentityStore
+from tests.station import ENROLLCTL, ENVIRONMENT
 from tests.unit.labca.entity import Entity, certificate_in
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def test_it_says_what_it_made_serves_and_ends_cleanly(
 
 def test_the_snippet_is_a_configuration_that_loads(program: subprocess.Popen[str], directory: Path) -> None:
     lines = introduction(program)
-    snippet = "\n".join(lines[lines.index("authorities:") : -2])
+    snippet = "\n".join(lines[lines.index("authorities:") - 1 : -2])
     (directory / "enrolld.yaml").write_text(snippet, encoding="utf-8")
     settings = load(directory / "enrolld.yaml")
     assert settings.authorities["lab"].trust_anchors == (directory / "root.pem",)
@@ -113,6 +115,19 @@ def test_the_snippet_is_a_configuration_that_loads(program: subprocess.Popen[str
     vendor = yaml.safe_load(other)["identities"]["lab-device"]["bootstrap"]["vendor-certificate"]
     assert {Path(vendor["certificate"]).name, Path(vendor["key"]).name} == {"device.pem", "device.key"}
     assert Path(vendor["key"]).stat().st_mode & 0o777 == 0o600
+
+
+def test_an_enrollment_works_with_the_snippet_as_it_is_printed(
+    program: subprocess.Popen[str], directory: Path, tmp_path: Path
+) -> None:
+    lines = introduction(program)
+    config = tmp_path / "enrolld.yaml"
+    config.write_text("\n".join(lines[lines.index("authorities:") - 1 : -2]), encoding="utf-8")
+    done = subprocess.run(
+        [ENROLLCTL, "--config", config, "enroll"], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert IdentityStore(directory / "device-state", "lab-device").current is not None
 
 
 def test_a_mistake_is_named_before_anything_is_made(directory: Path) -> None:
