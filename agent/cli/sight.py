@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -10,11 +11,10 @@ from agent import structure
 from agent.errors import ControlError, NotPermitted
 from agent.frozen import frozen
 from agent.overview import Overview, look
+from agent.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from agent.settings import Settings
 
 
 class Daemon(StrEnum):
@@ -24,6 +24,7 @@ class Daemon(StrEnum):
     CLOSED = "enrolld runs, and does not answer this user"
     SILENT = "enrolld runs, but does not answer"
     ABSENT = "enrolld does not run"
+    ELSEWHERE = "enrolld does not run with this configuration"
 
 
 REMEDIES: Final = {
@@ -31,6 +32,7 @@ REMEDIES: Final = {
     Daemon.CLOSED: "",
     Daemon.SILENT: "systemctl restart enrolld",
     Daemon.ABSENT: "systemctl start enrolld",
+    Daemon.ELSEWHERE: "systemctl start enrolld, where this is the configuration of the service",
 }
 """The command that mends it, where something has to be mended: nobody renews a certificate without enrolld."""
 
@@ -74,7 +76,9 @@ def see(settings: Settings, names: Iterable[str], now: datetime) -> Sight:
 
 def _told(settings: Settings) -> tuple[Daemon, dict[str, Overview]]:
     if not settings.runtime_directory.is_dir():
-        return Daemon.ABSENT, {}
+        # systemd removes the usual one with the service; where another one is missing, starting that may be no help.
+        usual = next(one.default for one in fields(Settings) if one.name == "runtime_directory")
+        return Daemon.ABSENT if settings.runtime_directory == usual else Daemon.ELSEWHERE, {}
     from agent.control_client import connect  # noqa: PLC0415 - sockets, only where somebody may listen
 
     try:

@@ -55,7 +55,7 @@ STATES: Final[dict[str, StateWords]] = {
     ),
     "pending": StateWords(
         "the CA has the request and has not decided yet; it is asked again, after a restart too",
-        "Wait; if it lasts, ask the CA's operator about the transactionID that the journal shows.",
+        "Wait; if it lasts, ask the CA's operator about the transaction that 'journalctl -x IDENTITY=NAME' names.",
     ),
     "confirming": StateWords(
         "the certificate is here and accepted; the CA is being told so",

@@ -85,6 +85,18 @@ def test_the_daemon_and_its_files_say_the_same(station: Station) -> None:
     assert f"directory {files}: since" in in_full
 
 
+def test_without_its_runtime_directory_it_is_said_whose_service_has_to_be_started(station: Station) -> None:
+    """With a configuration of one's own, the service that systemctl starts would keep something else."""
+    station.more["runtime-directory"] = "run"
+    station.configure()
+    assert seen(station)[1] is Daemon.ELSEWHERE
+    told = station.run("status").err
+    assert "enrolld does not run with this configuration, and without it nobody renews: systemctl start enrolld" in told
+    assert "where this is the configuration of the service" in told
+    (station.directory / "run").mkdir()
+    assert seen(station)[1] is Daemon.ABSENT
+
+
 def test_what_enrolld_is_at_work_on_is_told(station: Station) -> None:
     with answering(station, listed(station)):
         one, found = seen(station)

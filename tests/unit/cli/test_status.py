@@ -259,6 +259,11 @@ def test_a_credential_that_was_not_acknowledged_says_so(store: IdentityStore) ->
     assert "confirmed:    no, the CA did not acknowledge it\n" in status.details(seen(store), NOW)
 
 
+def test_who_waits_for_the_ca_is_told_the_command_that_names_the_transaction() -> None:
+    told = status.details(Overview(name="ike", state="pending", open_request="enroll", open_state="pending"), NOW)
+    assert "ask the CA's operator about the transaction that 'journalctl -x IDENTITY=ike' names." in told
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
