@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent import RELEASED
 from agent.cli.checks.registry import Finding, Scope, Site, check, failed, ok, skipped, warning
-from agent.errors import SecretError
 from agent.overview import Overview, look
 from agent.policy import clock
 
@@ -87,8 +85,7 @@ def bootstrap(site: Site, name: str) -> Finding:
 
 
 def _secret(site: Site, means: SharedSecretSettings) -> Finding:
-    from agent.cli.ownership import acting_as_owner
-    from agent.supervisor.secrets import read_secret
+    from agent.cli.checks.secret_files import fault_of
 
     kind, _, value = means.secret.partition(":")
     match kind:
@@ -96,18 +93,7 @@ def _secret(site: Site, means: SharedSecretSettings) -> Finding:
             return skipped(f"the secret for reference {means.reference} is typed in by a person")
         case "credential":
             return passed_by_systemd(value, "secret")
-    try:
-        read_secret(means.secret, ask=None)
-    except SecretError as error:
-        return failed(str(error), error.remedy)
-    home = site.given().state_directory
-    try:
-        with acting_as_owner(home):
-            read_secret(means.secret, ask=None)
-    except SecretError:
-        give = f"chown --reference={shlex.quote(str(home))} {shlex.quote(value)}"
-        return warning(f"a secret is in {value}, and enrolld may not read it", f"Give it the file: '{give}'.")
-    return ok(f"a secret for reference {means.reference} is in {value}")
+    return fault_of(site, means.secret) or ok(f"a secret for reference {means.reference} is in {value}")
 
 
 def passed_by_systemd(name: str, noun: str) -> Finding:
@@ -165,11 +151,14 @@ def _vendor(means: VendorCertificateSettings, now: datetime) -> Finding:
 def certificate(site: Site, name: str) -> Finding:  # noqa: PLR0911 - one finding a line
     """The certificate in use is valid, and will be renewed in time."""
     seen = _seen(site, name)
-    if seen is None or seen.state == "unenrolled":
+    damaged = seen is not None and seen.state == "damaged"
+    if seen is None or (seen.not_after is None and not damaged):
         return skipped("none is installed yet")
     enroll = f"Run 'enrollctl enroll {name}'."
-    if seen.not_after is None or seen.state in {"damaged", "revoked"}:
-        return failed(f"{seen.state}: {seen.last_error or 'no certificate can be used'}", seen.remedy or enroll)
+    if damaged:
+        return failed(f"damaged: {seen.last_error}", seen.remedy or enroll)
+    if seen.not_after is None or seen.state == "revoked":
+        return failed("it was revoked", enroll)
     end = datetime.fromisoformat(seen.not_after)
     left = end - site.now
     if seen.state == "not-yet-valid":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.cli import desk
 from agent.cli.checks.credentials import passed_by_systemd
 from agent.cli.checks.registry import Finding, Scope, Site, check, failed, ok, skipped, warning
+from agent.cli.checks.secret_files import fault_of
 from agent.errors import PinError
 from agent.supervisor.secrets import Wanted, read_secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @check("token", Scope.TOKEN)
@@ -66,15 +70,15 @@ def _by_source(site: Site, name: str, facts: dict[str, Any]) -> Finding:
     elif kind == "credential":
         found = passed_by_systemd(value, "PIN")
     else:
-        found = _in_file(source, value, name)
-        if found.status.value == "ok" and _is_refused(site, name, facts["serial"]):
+        found = _in_file(site, source, value, name)
+        if found.status.value == "ok" and _is_remembered(refused) and _is_refused(site, name, facts["serial"]):
             return failed(
                 f"the PIN in {value} is the one that the token refused; it is not tried again",
                 f"Put the right one there; when it is right after all, run 'enrollctl token probe {name}'.",
             )
     if found.status.value in {"failed", "warning"}:
         return found
-    if kind != "file" and refused.exists():
+    if kind != "file" and _is_remembered(refused):
         return warning(
             "the token refused a PIN, and has accepted none since",
             f"Correct the PIN, then run 'enrollctl token probe {name}'.",
@@ -87,13 +91,18 @@ def _by_source(site: Site, name: str, facts: dict[str, Any]) -> Finding:
     return found
 
 
-def _in_file(source: str, path: str, name: str) -> Finding:
+def _in_file(site: Site, source: str, path: str, name: str) -> Finding:
     wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError)
+    found = ok(f"a PIN is in {path}, set and not locked; whether it is right, only a login tells")
+    return fault_of(site, source, wanted) or found
+
+
+def _is_remembered(refusal: Path) -> bool:
+    """Tell whether a PIN was refused; that is nothing to whoever may not look into the state directory."""
     try:
-        read_secret(source, ask=None, wanted=wanted)
-    except PinError as error:
-        return failed(str(error), error.remedy)
-    return ok(f"a PIN is in {path}, set and not locked; whether it is right, only a login tells")
+        return refusal.exists()
+    except PermissionError:
+        return False
 
 
 def _is_refused(site: Site, name: str, serial: str) -> bool:

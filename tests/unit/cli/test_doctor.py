@@ -16,6 +16,8 @@ from agent.cli import doctor
 from agent.cli.checks import machine, registry
 from agent.cli.checks.kernel_clock import synchronisation
 from agent.cli.checks.registry import Result, Scope, Site, Status
+from agent.cli.checks.secret_files import fault_of
+from agent.config import load
 from agent.labca import LabCa
 from agent.store import pem
 from agent.store.credential import Credential
@@ -218,6 +220,45 @@ def test_an_open_request_and_a_failed_attempt_are_told(slow_station: Station) ->
     slow_station.configure(urls=["http://127.0.0.1:9/.well-known/cmp"])
     assert slow_station.run("enroll", "--start-over", "--wait", "0s").code == 1
     assert examined(slow_station, "last-attempt").status is Status.FAILED
+
+
+def test_no_error_is_told_twice(station: Station, lab: LabCa) -> None:
+    """What the last attempt failed of is told by that check; the certificate has its own."""
+    lab.misbehave("reject=badPOP@ir")
+    assert station.run("enroll").code == 1
+    found = {one.check: one for one in doctor.examine(Site(config=station.config))}
+    assert (found["certificate"].status, found["certificate"].reason) == (Status.SKIPPED, "none is installed yet")
+    assert found["last-attempt"].status is Status.FAILED
+    lab.behave()
+    assert station.run("enroll", "--start-over").code == 0
+    assert station.run("revoke", "ike", "--yes").code == 0
+    lab.misbehave("reject=badPOP@ir")
+    assert station.run("enroll").code == 1
+    found = {one.check: one for one in doctor.examine(Site(config=station.config))}
+    assert (found["certificate"].status, found["certificate"].reason) == (Status.FAILED, "it was revoked")
+    assert "badPOP" in found["last-attempt"].reason
+
+
+@AS_ROOT
+def test_what_is_hidden_from_whoever_looks_is_no_fault(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is in the group of enrolld may not read its secret, and need not."""
+    site = Site(config=station.config, settings=load(station.config))
+    secret = station.directory / "secret"
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER)
+    finding = fault_of(site, f"file:{secret}")
+    assert finding is not None
+    assert (finding.status, finding.reason) == (
+        Status.SKIPPED, f"whether enrolld may read {secret} is hidden from this user; use sudo",
+    )  # fmt: skip
+    os.chown(station.state, OTHER, OTHER)
+    finding = fault_of(site, f"file:{secret}")
+    assert finding is not None
+    assert finding.status is Status.FAILED, "it is closed to enrolld itself"
 
 
 def test_an_unknown_name_is_told_with_its_remedy(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
