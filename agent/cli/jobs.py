@@ -16,6 +16,7 @@ from agent.cli.ownership import acting_as_owner
 from agent.cli.steps import Steps
 from agent.config import check_files, load, unsupported, warnings
 from agent.contract import VERDICTS, Action, Outcome, Progress
+from agent.control_client import METHODS
 from agent.errors import AgentError, ConfigurationError
 from agent.overview import look
 from agent.supervisor import children, secrets
@@ -105,7 +106,7 @@ def run_job(
     """
     demand_state_directory(settings.state_directory)
     job = job_for(settings, name, action, patience=wait, again=again, abandon=abandon, reason=reason)
-    inherited = secrets.gather(job, ask=_ask if sys.stdin.isatty() else None)
+    inherited = secrets.gather(job, ask=_ask if sys.stdin.isatty() else None, by_hand=_by_hand(action, abandon=abandon))
     deadline = wait + longest_work(job.authority) + deployment_work(job.identity)
     early = None if ahead is None else ahead.for_owner_of(settings.state_directory)
     with Steps(name) as steps:
@@ -116,6 +117,16 @@ def run_job(
 
         with acting_as_owner(settings.state_directory):
             return children.run_worker(job, inherited, heard, deadline=deadline, early=early)
+
+
+def _by_hand(action: Action, *, abandon: bool) -> str:
+    """Return what to do where only enrolld is given a secret, and this is done without it."""
+    typed = "write `prompt` in its place in the configuration for as long, and type it in"
+    if abandon:
+        return f"Leave out --start-over where enrolld runs, which does the rest; or {typed}."
+    if action in METHODS:
+        return f"Start enrolld, which does it: 'systemctl start enrolld'; or {typed}."
+    return f"{typed[0].upper()}{typed[1:]}."
 
 
 def _ask(question: str) -> str:

@@ -120,7 +120,8 @@ def _asked(
 
 
 def _ask(settings: Settings, name: str, *, insist: bool, destroy: list[str] | None = None) -> dict[str, Any]:
-    wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError)
+    by_hand = "Write `prompt` in its place in the configuration for as long, and type it in."
+    wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError, by_hand)
     pin = read_secret(settings.tokens[name].pin, ask=_prompt if sys.stdin.isatty() else None, wanted=wanted)
     return desk.ask(settings, name, pin=pin.decode(errors="replace"), insist=insist, destroy=destroy or [])
 

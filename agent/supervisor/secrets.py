@@ -62,16 +62,18 @@ class Wanted:
     giver: str
     """How to get another one: a sentence without its full stop."""
     error: type[SecretError] = SecretError
+    by_hand: str = ""
+    """What a person does who runs a command to which systemd gives no credential; the daemon needs its unit mended."""
 
 
 _PASSWORD: Final = Wanted("password", "the password of the PKCS#12 file", "Choose a password")
 ONE_TIME_SECRET: Final = Wanted("secret", "the one-time secret", "Ask the operator for the one-time secret")
 
 
-def gather(job: Job, *, ask: Callable[[str], str] | None) -> Secrets:
+def gather(job: Job, *, ask: Callable[[str], str] | None, by_hand: str = "") -> Secrets:
     """Return what the worker for ``job`` has to inherit, read from where the configuration says.
 
-    ``ask`` asks a person for what its argument names; None where nobody can be asked.
+    ``ask`` asks a person for what its argument names; None where nobody can be asked. ``by_hand`` is as in ``Wanted``.
 
     Raises:
         PinError: the PIN of a token is not to be had.
@@ -82,18 +84,18 @@ def gather(job: Job, *, ask: Callable[[str], str] | None) -> Secrets:
     configured = job.identity.bootstrap.shared_secret
     if configured is not None and needs_secret(job):
         name = f"the one-time secret of {job.name} (reference {configured.reference})"
-        wanted = Wanted("secret", name, ONE_TIME_SECRET.giver)
+        wanted = Wanted("secret", name, ONE_TIME_SECRET.giver, by_hand=by_hand)
         shared = read_secret(configured.secret, ask=ask, wanted=wanted)
-    return Secrets(shared, _pins(job, ask), _passwords(job))
+    return Secrets(shared, _pins(job, ask, by_hand), _passwords(job))
 
 
-def _pins(job: Job, ask: Callable[[str], str] | None) -> dict[str, bytes]:
+def _pins(job: Job, ask: Callable[[str], str] | None, by_hand: str) -> dict[str, bytes]:
     """Read the PINs. For old keys, and keys that a consumer may get back, nobody is asked, and nothing held up."""
     pins = {}
     retiring = job.action is Action.RETIRE
     needed = set() if retiring else set(tokens_for(job.identity, job.tokens, job.state_directory, job.name, job.action))
     for name, token in job.tokens.items():
-        wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError)
+        wanted = Wanted("PIN", f"the PIN of the token {name}", f"Find out the user PIN of {name}", PinError, by_hand)
         with nullcontext() if name in needed else suppress(PinError):
             pins[name] = read_secret(token.pin, ask=ask if name in needed else None, wanted=wanted)
     return pins
@@ -138,6 +140,11 @@ def _asked(ask: Callable[[str], str] | None, wanted: Wanted) -> bytes:
 
 def _credential(name: str, wanted: Wanted) -> Path:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory and wanted.by_hand:
+        raise wanted.error(
+            f"the {wanted.noun} is the systemd credential {name!r}, which systemd gives to the unit of enrolld alone",
+            remedy=wanted.by_hand,
+        )
     if not directory:
         raise wanted.error(
             f"the {wanted.noun} is the systemd credential {name!r}, but this program was not started by systemd with "

@@ -88,6 +88,27 @@ def test_a_missing_secret(enrolled: Station) -> None:
     assert done.remedy.startswith("Put the secret there")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("--again",), "Start enrolld, which does it: 'systemctl start enrolld'; or write `prompt` in its place"),
+        (("--start-over",), "Leave out --start-over where enrolld runs, which does the rest; or write `prompt` in"),
+    ],
+)
+def test_a_credential_of_the_unit_where_the_command_does_it_alone(
+    enrolled: Station, arguments: tuple[str, ...], remedy: str
+) -> None:
+    enrolled.identity["bootstrap"]["shared-secret"]["secret"] = "credential:ike-secret"
+    enrolled.configure()
+    done = enrolled.run("enroll", *arguments)
+    assert done.code == 4
+    assert (
+        done.problem
+        == "the secret is the systemd credential 'ike-secret', which systemd gives to the unit of enrolld alone"
+    )
+    assert done.remedy.startswith(remedy)
+
+
 def test_a_secret_that_must_be_typed_where_nobody_is(enrolled: Station) -> None:
     enrolled.identity["bootstrap"] = {"shared-secret": {"reference": "enb-4711", "secret": "prompt"}}
     enrolled.configure()
