@@ -16,7 +16,8 @@
     ├── TransportError             no CMP message came back
     │   ├── Unreachable            no connection, or it broke before an answer
     │   ├── ServerBusy             503: the server says when to come again
-    │   ├── NotCmp                 something answered, but not with CMP (HTML, empty, too large ...)
+    │   ├── NotCmp                 something answered, but not with CMP (HTML, empty ...)
+    │   │   └── TooLarge           its answer is beyond our cap, and was not read
     │   └── NotFetched             a CRL could not be had from where its certificate says it is
     ├── ControlError               the daemon is there, and does not do what it was asked for
     │   └── NotPermitted           because of who asks
@@ -125,6 +126,10 @@ class ServerBusy(TransportError):
 
 class NotCmp(TransportError):
     """Something answered, but not with a CMP message (RFC 9811 section 3)."""
+
+
+class TooLarge(NotCmp):
+    """An answer is larger than we accept; it was not read to its end."""
 
 
 class NotFetched(TransportError):

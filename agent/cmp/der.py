@@ -8,10 +8,13 @@ all tags and lengths, no object is built. The same few lines give the slices tha
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agent.cmp.errors import MalformedMessage
 from agent.frozen import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
@@ -60,8 +63,10 @@ class Element(NamedTuple):
     end: int
 
 
-def check(data: bytes, limits: Limits = LIMITS) -> None:
+def check(data: bytes, limits: Limits = LIMITS, opaque: Collection[Element] = ()) -> None:
     """Pass if ``data`` is exactly one value in canonical DER within ``limits``.
+
+    ``opaque`` are values in it that are not walked through, and do not count: somebody else reads them.
 
     Not checked, since it takes the schema: values under an implicit tag, named bit lists (certificates in the field
     have trailing zero bits), fields that repeat their DEFAULT, the insides of OCTET STRING and BIT STRING. Nor are the
@@ -70,8 +75,10 @@ def check(data: bytes, limits: Limits = LIMITS) -> None:
     Raises:
         MalformedMessage: naming the first offence and its offset.
     """
-    if len(data) > limits.size:
-        raise malformed(f"it has {len(data)} octets, more than the cap of {limits.size}")
+    left_out = {one.start for one in opaque}
+    size = len(data) - sum(one.end - one.start for one in opaque)
+    if size > limits.size:
+        raise malformed(f"it has {size} octets, more than the cap of {limits.size}")
     ends: list[int] = []
     position = count = 0
     while position < len(data) or count == 0:
@@ -81,7 +88,7 @@ def check(data: bytes, limits: Limits = LIMITS) -> None:
             raise malformed(f"it has more than {limits.elements} elements")
         if tag in _WRONG_FORM:
             raise malformed(f"tag {tag:#04x} at offset {position} has the wrong form")
-        if tag & _CONSTRUCTED:
+        if tag & _CONSTRUCTED and position not in left_out:
             ends.append(end)
             if len(ends) > limits.depth:
                 raise malformed(f"it is nested deeper than {limits.depth} levels at offset {position}")
@@ -112,6 +119,20 @@ def children(data: bytes, parent: Element | None = None) -> list[Element]:
     found: list[Element] = []
     position = parent.contents
     while position < parent.end:
+        found.append(_read(data, position, parent.end))
+        position = found[-1].end
+    return found
+
+
+def first_children(data: bytes, parent: Element, most: int) -> list[Element]:
+    """Return the values directly inside ``parent``, ``most`` at the most, of octets that nobody has checked.
+
+    Raises:
+        MalformedMessage: when their tags and lengths are not canonical.
+    """
+    found: list[Element] = []
+    position = parent.contents
+    while position < parent.end and len(found) < most:
         found.append(_read(data, position, parent.end))
         position = found[-1].end
     return found

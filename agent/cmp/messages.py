@@ -12,6 +12,7 @@ from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Final
 
 from agent.cmp import asn1, der
+from agent.cmp.enclosed import enclosed_lists
 from agent.cmp.header import (
     NULL_DN,
     PVNO_2,
@@ -134,7 +135,7 @@ def parse(octets: bytes, limits: der.Limits = der.LIMITS) -> Message:
     Raises:
         MalformedMessage: when they are not one PKIMessage.
     """
-    der.check(octets, limits)
+    der.check(octets, limits, enclosed_lists(octets))
     outer = der.read(octets)
     parts = der.children(octets, outer) if outer.tag == der.SEQUENCE else []
     if not 2 <= len(parts) <= 4:  # noqa: PLR2004 - header, body, protection, extraCerts

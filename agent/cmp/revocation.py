@@ -22,13 +22,12 @@ from agent.cmp.certificates import AlgorithmRules, Facts, list_verifies, quiet, 
 from agent.cmp.errors import MalformedMessage, StandingUnknown, UntrustedPeer
 from agent.cmp.failures import clean_text
 from agent.cmp.name_keys import NameKey, general_name_key, name_key, quoted
+from agent.cmp.sizes import MAXIMUM_LIST, SMALLER_LISTS
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-MAXIMUM_LIST: Final = 4_194_304
-"""Octets of a CRL: some hundred thousand entries."""
 MAXIMUM_PLACES: Final = 4
 """Addresses taken from one certificate: each may cost a time-out."""
 _LONGEST_URL: Final = 2048
@@ -121,7 +120,9 @@ def load(octets: bytes) -> RevocationList:
         MalformedMessage: when it is none, is too large, or anything but an entry cannot be read.
     """
     if len(octets) > MAXIMUM_LIST:
-        raise _unreadable(f"it has {len(octets)} octets, more than {MAXIMUM_LIST}")
+        raise MalformedMessage(
+            f"a CRL has {len(octets)} octets, more than the cap of {MAXIMUM_LIST}", remedy=SMALLER_LISTS
+        )
     try:
         with quiet():
             crl = x509.load_der_x509_crl(octets)

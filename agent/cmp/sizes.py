@@ -20,6 +20,12 @@ MAXIMUM_NAME: Final = 4096
 """Octets of the name that an answer gives as its sender; it is repeated in what we send."""
 MAXIMUM_NONCE: Final = 128
 """Octets of a senderNonce; it is repeated as well. RFC 9810 5.1.1 has 16."""
+MAXIMUM_LIST: Final = 4_194_304
+"""Octets of a CRL, wherever it comes from: some hundred thousand entries."""
+SMALLER_LISTS: Final = (
+    "Ask the CA's operator for smaller CRLs: each for a part of his certificates, and without those that have expired."
+)
+"""What to do about a larger one."""
 _MORE: Final = 2 * MAXIMUM_NAME
 """Octets by which a certConf can be longer than the request: it names its recipient, and gives his nonce back."""
 _REST: Final = 8192

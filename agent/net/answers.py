@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from agent.errors import NotCmp, ServerBusy, TransportError
+from agent.errors import NotCmp, ServerBusy, TooLarge, TransportError
 from agent.frozen import frozen
 from agent.net.text import printable
 
@@ -106,9 +106,9 @@ def _is_length(announced: str) -> bool:
     return announced.isascii() and announced.isdecimal() and len(announced) <= _DIGITS
 
 
-def too_large(where: str, size: str, maximum: int) -> NotCmp:
+def too_large(where: str, size: str, maximum: int) -> TooLarge:
     """Return the error for an answer beyond the cap; ``size`` says how large in words."""
-    return NotCmp(
+    return TooLarge(
         f"{where} answered with {size}, more than the {maximum} octets we accept",
         remedy="Check that the url leads to a CMP service; if it does, raise http: maximum-response.",
     )

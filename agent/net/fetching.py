@@ -10,8 +10,8 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from agent.errors import ConfigurationError, NotCmp, NotFetched
-from agent.net.answers import refuse_framing
+from agent.errors import ConfigurationError, NotCmp, NotFetched, TooLarge
+from agent.net.answers import refuse_framing, too_large
 from agent.net.connection import USER_AGENT, Connection
 from agent.net.failures import classify
 from agent.net.route import Route, routes
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 _OK: Final = 200
 _READ_SIZE: Final = 65_536
 _BROKEN: Final = (OSError, HttpError)
+_REMEDY: Final = "See whether a firewall is in the way, and whether the CA's operator publishes its CRL there."
 
 
-def fetch(url: str, settings: HttpSettings, *, timeout: float, maximum: int) -> bytes:
+def fetch(url: str, settings: HttpSettings, *, timeout: float, maximum: int, too_much: str = _REMEDY) -> bytes:
     """Return what is at ``url``; ``timeout`` is in seconds for all of it, ``maximum`` in octets.
+
+    ``too_much`` is the remedy where there is more.
 
     Raises:
         NotFetched: when it cannot be had so.
@@ -49,10 +52,11 @@ def fetch(url: str, settings: HttpSettings, *, timeout: float, maximum: int) -> 
         try:
             connection.open(min(left, settings.connect_timeout))
             return _get(connection, route, deadline - monotonic(), maximum)
+        except (TooLarge, AllowanceExceededError) as error:
+            why = str(error) if isinstance(error, TooLarge) else "it sent more than a CRL may have"
+            raise _failed(route.shown, why, too_much) from error
         except _BROKEN as error:
-            said = (
-                "it sent more than a CRL may have" if isinstance(error, AllowanceExceededError) else classify(error)[1]
-            )
+            said = classify(error)[1]
         finally:
             connection.drop()
     raise _failed(route.shown, said)
@@ -66,18 +70,17 @@ def _get(connection: Connection, route: Route, timeout: float, maximum: int) -> 
         raise _failed(route.shown, f"it answered with HTTP status {head.status}")
     try:
         refuse_framing(head, route.shown, maximum)
+    except TooLarge:
+        raise
     except NotCmp as error:
         raise _failed(route.shown, str(error)) from error
     body = bytearray()
     for octets in connection.body(head, _READ_SIZE):
         body += octets
         if len(body) > maximum:
-            raise _failed(route.shown, f"it sent more than {maximum} octets")
+            raise too_large(route.shown, "a body without end in sight", maximum)
     return bytes(body)
 
 
-def _failed(where: str, why: str) -> NotFetched:
-    return NotFetched(
-        f"no CRL could be had from {where}: {why}",
-        remedy="See whether a firewall is in the way, and whether the CA's operator publishes its CRL there.",
-    )
+def _failed(where: str, why: str, remedy: str = _REMEDY) -> NotFetched:
+    return NotFetched(f"no CRL could be had from {where}: {why}", remedy=remedy)

@@ -58,16 +58,24 @@ class CmpClient:
     """Carries the messages of one transaction; a context manager.
 
     ``urls`` are tried in order for the first message. ``stick_to`` binds a resumed transaction to the address that
-    opened it, whatever ``urls`` say now. ``max_wait`` bounds what a busy server may ask for, in seconds. Raises
+    opened it, whatever ``urls`` say now. ``max_wait`` bounds what a busy server may ask for, in seconds. ``more`` are
+    octets that an answer may have beyond what the settings allow for every one. Raises
     ConfigurationError when the addresses, TLS files or other settings can never work.
     """
 
     def __init__(
-        self, urls: Sequence[str], settings: HttpSettings, *, stick_to: str | None = None, max_wait: float = 3600
+        self,
+        urls: Sequence[str],
+        settings: HttpSettings,
+        *,
+        stick_to: str | None = None,
+        max_wait: float = 3600,
+        more: int = 0,
     ) -> None:
         """Read the settings; nothing is sent and no name is resolved yet."""
         self._settings = settings
         self._max_wait = max_wait
+        self._maximum = settings.maximum_response + more
         self._routes = routes([stick_to] if stick_to else urls, settings)
         self._bound: Route | None = self._routes[0] if stick_to else None
         self._connection: Connection | None = None
@@ -171,7 +179,7 @@ class CmpClient:
                 headers,
                 message,
                 timeout=self._settings.response_timeout,
-                maximum=self._settings.maximum_response,
+                maximum=self._maximum,
             )
         except OSError as error:
             if not connection.written:
@@ -185,7 +193,7 @@ class CmpClient:
 
     def _receive(self, route: Route, connection: Connection) -> Answer:
         """Read the answer and return it if it is CMP; say what it is if it is not."""
-        maximum = self._settings.maximum_response
+        maximum = self._maximum
         body = bytearray()
         head: Head | None = None
         try:

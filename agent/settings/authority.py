@@ -74,7 +74,9 @@ class HttpSettings:
         "how long to wait for an answer", default=60.0, format=Format.DURATION, bounds=(0.1, 3600)
     )
     maximum_response: int = setting(
-        "octets an answer may have; a larger one is refused unread", default=1_048_576, bounds=(1024, 67_108_864)
+        "octets an answer may have beside a CRL that was asked for; a larger one is refused unread",
+        default=1_048_576,
+        bounds=(1024, 67_108_864),
     )
     proxy: str | None = setting(
         "HTTP proxy; environment variables are ignored",

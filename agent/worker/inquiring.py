@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from agent.cmp import algorithms, failures
 from agent.cmp.bodies import General
+from agent.cmp.messages import Info
 from agent.cmp.request import Inquiry
+from agent.cmp.sizes import MAXIMUM_LIST, SMALLER_LISTS
 from agent.cmp.transaction import Answered, Declined, Transaction
+from agent.errors import TooLarge
 from agent.net.http import CmpClient
 from agent.worker.conversation import Conversation
 
 if TYPE_CHECKING:
-    from agent.cmp.messages import Info
     from agent.cmp.peer import PeerRules
     from agent.cmp.request import Originator
     from agent.contract import Job
@@ -65,7 +67,8 @@ class Inquirer:
             recipient=self._recipient,
             certificate_profile=certificate_profile,
         )
-        answers = [one for one in self._exchange(inquiry).infos if one.type == expected.value]
+        lists = MAXIMUM_LIST if expected is Info.CRLS else 0
+        answers = [one for one in self._exchange(inquiry, lists).infos if one.type == expected.value]
         if len(answers) != 1:
             raise DeclinedQuestion(
                 f"the CA does not answer the question {question.name.lower().replace('_', ' ')}",
@@ -74,7 +77,8 @@ class Inquirer:
         found = answers[0].value
         return None if found in {None, algorithms.NULL} else found
 
-    def _exchange(self, inquiry: Inquiry) -> General:
+    def _exchange(self, inquiry: Inquiry, lists: int) -> General:
+        """Ask; in the answer may be ``lists`` octets of CRLs beside what any answer may have."""
         transaction = Transaction(
             inquiry,
             self._originator,
@@ -83,10 +87,14 @@ class Inquirer:
             clock_trusted=self._environment.clock_trusted,
         )
         self._reporter.remember(CMP_TRANSACTION_ID=transaction.transaction_id.hex())
-        with CmpClient(self._job.authority.urls, self._job.authority.http) as client:
+        with CmpClient(self._job.authority.urls, self._job.authority.http, more=lists) as client:
             conversation = Conversation(transaction, client, self._job, self._environment, self._reporter)
             while True:
-                event = conversation.exchange("genm")
+                try:
+                    event = conversation.exchange("genm")
+                except TooLarge as error:
+                    error.remedy = SMALLER_LISTS if lists else error.remedy
+                    raise
                 if isinstance(event, Declined):
                     said = failures.describe(event.status, event.failures, event.text)
                     raise DeclinedQuestion(said, remedy=failures.remedy(event.failures))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from agent.cmp import profiles, revocation
 from agent.cmp.certificates import Facts, read
 from agent.cmp.errors import MalformedMessage
-from agent.cmp.revocation import MAXIMUM_LIST, RevocationList, Standing
+from agent.cmp.revocation import RevocationList, Standing
+from agent.cmp.sizes import MAXIMUM_LIST, SMALLER_LISTS
 from agent.errors import NotFetched, StateError
 from agent.events import Event
 from agent.net.fetching import fetch
@@ -98,7 +99,11 @@ class Lists:
                 break  # the CA awaits our next message
             try:
                 octets = fetch(
-                    url, self._job.authority.http, timeout=self._job.authority.crls.timeout, maximum=MAXIMUM_LIST
+                    url,
+                    self._job.authority.http,
+                    timeout=self._job.authority.crls.timeout,
+                    maximum=MAXIMUM_LIST,
+                    too_much=SMALLER_LISTS,
                 )
             except NotFetched as error:
                 self._tell(Event.NOTE, {"REMEDY": error.remedy}, note=str(error))

@@ -135,10 +135,17 @@ class _Desk:
         value = der.wrap(der.SEQUENCE, crl_status(facts, known))
         try:
             answer = self._ask(Info.CRL_STATUS_LIST, value, Info.CRLS)
-        except (OutOfPatience, DeclinedQuestion, RemoteError, TransportError) as error:
-            self._reporter.tell(Event.NOTE, note=f"the CA was asked for its CRL in vain: {error}")
+        except OutOfPatience as wait:
+            self._crl_in_vain(f"it has not answered yet ({wait})")
+            return ()
+        except (DeclinedQuestion, RemoteError, TransportError) as error:
+            self._crl_in_vain(str(error), error.remedy)
             return ()
         return () if answer is None else tuple(_elements(answer))
+
+    def _crl_in_vain(self, why: str, remedy: str = "") -> None:
+        fields = {"REMEDY": remedy} if remedy else None
+        self._reporter.tell(Event.NOTE, fields, note=f"the CA was asked for its CRL in vain: {why}")
 
     def ca_certificates(self) -> tuple[bytes, ...]:
         """Return the CA certificates the CA has; () for none. Damaged ones are left out."""

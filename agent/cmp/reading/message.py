@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from agent.cmp import der, messages
+from agent.cmp.enclosed import enclosed_lists
 from agent.cmp.errors import CmpError
 from agent.cmp.messages import BodyType
 from agent.cmp.reading import checks, infos, keys, oids, requests, responses, tlv, words, x509
@@ -141,7 +142,7 @@ def _title(body: Value | None) -> str:
 def _received(octets: bytes) -> tuple[messages.Message | None, str]:
     """Return what the strict reader, which decides, makes of a message, and that in words."""
     try:
-        der.check(octets)
+        der.check(octets, opaque=enclosed_lists(octets))
     except CmpError as error:
         return None, f"not canonical DER: {words.reason(error)}; refused when received"
     received = None

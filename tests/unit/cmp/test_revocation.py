@@ -16,6 +16,7 @@ from agent.cmp import revocation
 from agent.cmp.certificates import MODERN, read
 from agent.cmp.errors import MalformedMessage
 from agent.cmp.revocation import Finding, Standing
+from agent.cmp.sizes import MAXIMUM_LIST, SMALLER_LISTS
 from tests.unit.cmp.pki import DAY, NOW, Holder, issue, usage
 
 ROOT = issue("CN=Root", ca=True)
@@ -190,8 +191,9 @@ def test_an_address_of_another_authority_is_left_out() -> None:
 
 
 def test_a_list_too_large_is_refused_unread() -> None:
-    with pytest.raises(MalformedMessage, match="more than"):
-        revocation.load(bytes(revocation.MAXIMUM_LIST + 1))
+    with pytest.raises(MalformedMessage, match="more than") as caught:
+        revocation.load(bytes(MAXIMUM_LIST + 1))
+    assert caught.value.remedy == SMALLER_LISTS
 
 
 GOOD_LIST = crl(ISSUING, LEAF, reason=x509.ReasonFlags.key_compromise)

@@ -14,7 +14,7 @@ CRL = b"0\x00 a CRL"
 
 
 def get(url: str, *, timeout: float = PATIENT, maximum: int = 1000, settings: HttpSettings | None = None) -> bytes:
-    return fetch(url, settings or HttpSettings(), timeout=timeout, maximum=maximum)
+    return fetch(url, settings or HttpSettings(), timeout=timeout, maximum=maximum, too_much="Ask for less.")
 
 
 def test_what_is_there_is_returned_whatever_its_content_type() -> None:
@@ -37,8 +37,12 @@ def test_nothing_but_200_counts_and_no_redirect_is_followed(status: int) -> None
 
 
 def test_an_announced_length_beyond_the_cap_is_refused_unread() -> None:
-    with RawServer(answering(http_answer(bytes(2000)))) as server, pytest.raises(NotFetched, match="2000 octets"):
+    with (
+        RawServer(answering(http_answer(bytes(2000)))) as server,
+        pytest.raises(NotFetched, match="2000 octets") as caught,
+    ):
         get(server.url)
+    assert caught.value.remedy == "Ask for less."
 
 
 def test_a_body_without_end_is_cut_off() -> None:
@@ -47,8 +51,9 @@ def test_a_body_without_end_is_cut_off() -> None:
         peer.say(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
         peer.flood(b"x" * 4096)
 
-    with RawServer(endless) as server, pytest.raises(NotFetched, match="more than"):
+    with RawServer(endless) as server, pytest.raises(NotFetched, match="more than") as caught:
         get(server.url)
+    assert caught.value.remedy == "Ask for less."
 
 
 def test_a_server_that_drips_is_left_at_the_deadline() -> None:

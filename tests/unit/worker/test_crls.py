@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.cmp import revocation
+from agent.cmp import der, revocation
+from agent.cmp.sizes import MAXIMUM_LIST, SMALLER_LISTS
 from agent.contract import Action, Verdict
 from agent.labca import LabCa, LabCaSettings, running
 from agent.overview import look
@@ -191,6 +192,39 @@ def test_the_ca_itself_is_asked_where_no_address_helps(
     assert refreshed(station) is Verdict.REJECTED
     assert "found-revoked" in station.events
     assert octets in kept(station).lists
+
+
+def without_addresses(ca: LabCa, station: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the CA be the only one that gives CRLs."""
+    assert station.do(secret=None).verdict is Verdict.ISSUED
+    drop_lists(station)
+    monkeypatch.setattr(ca, "crl", lambda **_: b"out of order")
+    station.configure(crls=CrlSettings(signer=OFF))
+
+
+def test_a_crl_of_the_ca_itself_may_be_as_large_as_one_that_is_fetched(
+    ca: LabCa, station: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_addresses(ca, station, monkeypatch)
+    now = datetime.now(UTC)
+    ca._office.crl._own.update({2**120 + number: (now, COMPROMISED) for number in range(60_000)})
+    ca._office.crl.invalidate()
+    assert refreshed(station) is Verdict.DONE
+    assert max(map(len, kept(station).lists)) > 2_000_000
+    assert "standing-unknown" not in station.events
+
+
+@pytest.mark.parametrize("octets", [MAXIMUM_LIST + 1, 2 * MAXIMUM_LIST], ids=["understood", "unread"])
+def test_a_crl_of_the_ca_itself_that_is_too_large_is_called_so(
+    ca: LabCa, station: Desk, monkeypatch: pytest.MonkeyPatch, octets: int
+) -> None:
+    without_addresses(ca, station, monkeypatch)
+    large = der.wrap(der.SEQUENCE, der.wrap(der.OCTET_STRING, bytes(octets)))
+    monkeypatch.setattr(ca._office.crl, "newer_than", lambda *_: large)
+    assert refreshed(station) is Verdict.DONE
+    (note,) = [one for one in station.told if "in vain" in one["text"]]
+    assert "more than the" in note["text"]
+    assert note["fields"]["REMEDY"] == SMALLER_LISTS
 
 
 @pytest.mark.parametrize(("mode", "verdict"), [(REPORT, Verdict.DONE), (REQUIRE, Verdict.REFUSED)])
