@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from agent.supervisor.loop import Loop
 
-ENOUGH: Final = 262_144
-"""Octets that have to be free: a job needs a quarter of that for the answer, and a few files beside."""
+ENOUGH: Final = 2_097_152
+"""Octets that have to be free: a worker holds up to 1.7 MiB for the largest answer (``agent.worker.room``)."""
 _ENOUGH_FILES: Final = 32
 
 

@@ -27,7 +27,7 @@ def full() -> Iterator[Site]:
     with Site(installed=True) as site:
         site.start_ca()
         site.configure()
-        site.run("mount", "-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs", STATE)
+        site.run("mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", STATE)
         site.run("sh", "-c", f"cat /dev/zero >{STATE}/filler 2>/dev/null; true")
         site.start()
         yield site

@@ -11,8 +11,11 @@ from typing import Any, cast
 
 import pytest
 
+from agent.cmp.sizes import MAXIMUM_CERTIFICATE, MAXIMUM_LEARNED, largest_snapshot
+from agent.cmp.trust import MAXIMUM_DEPTH
 from agent.policy.clock import SLICE
 from agent.supervisor.room import ENOUGH, Room, lacking
+from agent.worker.room import needed
 from tests.unit.supervisor.post import Loop
 
 ON_A_SMALL_DISK = """
@@ -21,7 +24,7 @@ from pathlib import Path
 from agent.supervisor.room import lacking
 place = Path(sys.argv[1])
 found = [lacking(place)]
-(place / "filler").write_bytes(bytes(400 * 1024))
+(place / "filler").write_bytes(bytes(3 * 1024 * 1024))
 found.append(lacking(place))
 (place / "filler").unlink()
 found.append(lacking(place))
@@ -34,7 +37,7 @@ print(found)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
 def test_a_small_disk_lacks_room_while_it_is_full_and_files_while_there_are_too_many(tmp_path: Path) -> None:
-    mount = f'mount -t tmpfs -o size=512k,nr_inodes=64 tmpfs {tmp_path} && exec "$@"'
+    mount = f'mount -t tmpfs -o size=4m,nr_inodes=64 tmpfs {tmp_path} && exec "$@"'
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", mount, "sh", sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path)],
         capture_output=True,
@@ -90,3 +93,12 @@ def test_the_disk_is_asked_once_a_slice_for_all_and_only_while_somebody_waits(
     asked[0] = 0
     loop.serve_until(100 * SLICE)
     assert asked[0] == 0
+
+
+def test_there_is_enough_where_a_worker_can_hold_room_for_the_largest_answer_to_any_request() -> None:
+    transaction = SimpleNamespace(
+        largest_snapshot=largest_snapshot(message=8192),
+        largest_credential=(MAXIMUM_CERTIFICATE,) * (MAXIMUM_DEPTH + 2) + (MAXIMUM_LEARNED,),
+    )
+    key = SimpleNamespace(file=None)
+    assert 3 / 4 * ENOUGH < needed(cast("Any", transaction), cast("Any", key)) < ENOUGH
