@@ -180,11 +180,12 @@ def _only_response(body: CertRepMessage, memory: Memory) -> CertResponse:
     if len(body.responses) != 1:
         raise violation(f"it holds {len(body.responses)} responses to our one request")
     response = body.responses[0]
-    # RFC 9483 4.1.4 wants -1 after p10cr; many servers say 0.
-    allowed = {0, -1} if memory.type is BodyType.P10CR else {0}
+    status, failures = response.status.status, response.status.failures
+    # RFC 9483 4.1.4 wants -1 after p10cr; many servers say 0. And some say -1 whatever they reject: by protection,
+    # transactionID and nonce it is about the one request there is.
+    allowed = {0, -1} if memory.type is BodyType.P10CR or status == PKIStatus.REJECTION else {0}
     if response.cert_req_id not in allowed:
         raise violation(f"it answers the request number {response.cert_req_id}, which we did not send")
-    status, failures = response.status.status, response.status.failures
     brings = [one for one in (response.certificate, response.encrypted_certificate, response.private_key) if one]
     if status in {PKIStatus.WAITING, PKIStatus.REJECTION}:
         if brings:

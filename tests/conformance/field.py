@@ -22,6 +22,12 @@ CHAPTERS: Final = (
                 at("cmp/test_transaction", "a_certificate_is_requested_checked_and_confirmed"),
             ),
             done(
+                "certReqId -1 in a rejection of ir, cr or kur",
+                "RFC 9483 4.1.4",
+                at("worker/test_field", "a_rejection_without_the_number_of_the_request_tells_a_person_why"),
+                at("cmp/test_answer_checks", "check_12_a_rejection_without_the_number_of_the_request_is_the_ca_s_no"),
+            ),
+            done(
                 "pkiConf without extraCerts and senderKID",
                 "RFC 9483 3.1, 3.3",
                 at(_POLLING, "a_bare_pkiconf_is_verified_with_the_signer_kept_from_before"),

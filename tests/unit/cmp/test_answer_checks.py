@@ -755,6 +755,34 @@ def test_check_12_minus_one_is_the_number_of_a_pkcs10_request_alone() -> None:
     device.refuses(ProtocolViolation)
 
 
+def saying(status: StatusInfo, number: int) -> Callable[[CertRepMessage], CertRepMessage]:
+    """Return a change to a certificate response: this status, without a certificate, for the request ``number``."""
+    return lambda body: replace(body, responses=(CertResponse(cert_req_id=number, status=status),), ca_pubs=())
+
+
+@pytest.mark.parametrize("stage", ["ip", "cp", "kup", "ip waiting", "ip after polling"])
+def test_check_12_a_rejection_without_the_number_of_the_request_is_the_ca_s_no(stage: str) -> None:
+    device = STAGES[stage](Kind.SIGNATURE)
+    no = StatusInfo(
+        status=PKIStatus.REJECTION, text=("not before Monday",), failures=frozenset({PKIFailureInfo.NOT_AUTHORIZED})
+    )
+    declined = device.exchange(rewritten(device.ca, body=saying(no, -1)))
+    assert isinstance(declined, Declined)
+    assert declined.text == "not before Monday"
+    assert declined.failures == frozenset({int(PKIFailureInfo.NOT_AUTHORIZED)})
+    assert device.state is State.REJECTED
+
+
+@pytest.mark.parametrize("stage", ["ip", "kup", "ip waiting"])
+@pytest.mark.parametrize(("status", "number"), [(PKIStatus.REJECTION, 7), (PKIStatus.WAITING, -1)])
+def test_check_12_no_other_number_and_nothing_but_a_rejection_passes_so(
+    stage: str, status: PKIStatus, number: int
+) -> None:
+    device = STAGES[stage](Kind.SIGNATURE)
+    change = rewritten(device.ca, body=saying(StatusInfo(status=status), number))
+    assert f"the request number {number}" in str(refused(device, ProtocolViolation, change))
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_check_12_a_pollrep_about_several_requests_or_none_is_refused(count: int) -> None:
     device = STAGES["pollRep"](Kind.MAC)

@@ -217,6 +217,17 @@ def test_nokia_insta_and_ejbca_the_request_number_0_after_p10cr_is_borne(at: Ser
     assert desk.do().verdict is Verdict.ISSUED
 
 
+def test_a_rejection_without_the_number_of_the_request_tells_a_person_why(at: Server) -> None:
+    desk = at()
+    desk.ca.misbehave("reject=notAuthorized")
+    desk.ca.misbehave("wrong-cert-req-id=-1")
+    outcome = desk.do()
+    assert outcome.verdict is Verdict.REJECTED
+    assert "notAuthorized" in outcome.text
+    assert "refused by misbehaviour" in outcome.text
+    assert "register or release this device" in outcome.remedy
+
+
 def test_nokia_insta_and_siemens_certificates_that_came_once_need_not_come_again(at: Server, tmp_path: Path) -> None:
     desk = by_vendor(at(repeat_extra_certs=False, polls=1, check_after=1), tmp_path)
     assert desk.do(secret=None).verdict is Verdict.ISSUED
