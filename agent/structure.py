@@ -52,18 +52,11 @@ class Member:
     """Whether it may be None."""
     default: Any
     """``dataclasses.MISSING`` where the key is required."""
+    required: bool
+    """Whether a document must have this key."""
+    word: str | None
+    """The text that stands for None, if there is one."""
     metadata: Mapping[str, Any]
-
-    @property
-    def required(self) -> bool:
-        """Tell whether a document must have this key."""
-        return self.default is dataclasses.MISSING
-
-    @property
-    def word(self) -> str | None:
-        """The text that stands for None, if there is one."""
-        word: str | None = self.metadata.get("word")
-        return word
 
 
 def members(cls: type) -> Mapping[str, Member]:
@@ -86,6 +79,8 @@ def _member(field: dataclasses.Field[Any], hint: Any) -> Member:
         type=type_,
         optional=len(alternatives) > 1,
         default=default,
+        required=default is dataclasses.MISSING,
+        word=field.metadata.get("word"),
         metadata=field.metadata,
     )
 

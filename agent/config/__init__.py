@@ -47,7 +47,7 @@ def load(path: Path) -> Settings:
         text = data.decode()
     except UnicodeDecodeError as error:
         start = data.rfind(b"\n", 0, error.start) + 1
-        place = Place(data.count(b"\n", 0, start) + 1, error.start - start + 1)
+        place = (data.count(b"\n", 0, start) + 1, error.start - start + 1)
         _refuse(path, place, "the file is not UTF-8", f"save it as UTF-8: iconv -f ISO-8859-1 -t UTF-8 {path.name}")
     return parse(text, source=path)
 

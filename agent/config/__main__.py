@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import structure
-from agent.config import check_files, load, unsupported, warnings
+from agent.deferred import patterns_on_demand
 from agent.errors import ConfigurationError
+
+with patterns_on_demand():  # most are for what nobody wrote
+    from agent.config import check_files, load, unsupported, warnings
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -59,4 +63,6 @@ def _say(*documents: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # to take apart what was read takes as long as writing it, and the system does it by itself

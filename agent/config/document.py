@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from agent.config.findings import KeyPath, Mistakes, Place
 from agent.config.syntax import explain
 from agent.deferred import patterns_on_demand
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
     import yaml
+
+    from agent.config.findings import KeyPath, Mistakes, Place
 
 LARGEST: Final = 1_048_576
 """Characters. A thousand identities fit into half of it."""
@@ -123,7 +124,7 @@ def _inspect(text: str) -> None:
     if all(map(str.isprintable, text.split("\n"))) or (unfit := _UNFIT.search(text)) is None:
         return  # what is printable is fit, and that is quick to tell
     line_start = text.rfind("\n", 0, unfit.start()) + 1
-    place = Place(text.count("\n", 0, line_start) + 1, unfit.start() - line_start + 1)
+    place = (text.count("\n", 0, line_start) + 1, unfit.start() - line_start + 1)
     if unfit[0] == "\ufeff":
         raise Unparsable(place, "there is a byte order mark", "save the file as UTF-8 without it (no BOM)")
     found = f"there is a character this file may not hold, U+{ord(unfit[0]):04X}"
@@ -131,7 +132,7 @@ def _inspect(text: str) -> None:
 
 
 def _place(mark: yaml.Mark) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
+    return (mark.line + 1, mark.column + 1)
 
 
 def _deeper(place: Place, depth: int) -> int:
@@ -162,21 +163,19 @@ class _Composer:
         return None if empty else root
 
     def _node(self, event: Any, path: KeyPath, depth: int) -> Node:
-        place = _place(event.start_mark)
+        mark = event.start_mark
+        place = (mark.line + 1, mark.column + 1)
         name = type(event).__name__
         if event.anchor is not None or event.tag is not None:  # the first of an alias, too, which has no tag
             self._refuse_extras(name, event, place, path)
         self._nodes += 1
         if self._nodes > MOST:
             raise Unparsable(place, f"there are more than {MOST} values up to here", "is this the right file?")
-        match name:
-            case "ScalarEvent":
-                return Scalar(place, event.value, not event.style)
-            case "SequenceStartEvent":
-                return self._listing(place, path, _deeper(place, depth))
-            case "MappingStartEvent":
-                return self._table(place, path, _deeper(place, depth))
-        return Unusable(place)
+        if name == "ScalarEvent":
+            return Scalar(place, event.value, not event.style)
+        if name == "MappingStartEvent":
+            return self._table(place, path, _deeper(place, depth))
+        return self._listing(place, path, _deeper(place, depth)) if name == "SequenceStartEvent" else Unusable(place)
 
     def _refuse_extras(self, name: str, event: Any, place: Place, path: KeyPath) -> None:
         # What stands there is never repeated: it may be a secret that happens to begin with such a sign.
@@ -206,7 +205,7 @@ class _Composer:
             if not isinstance(key, Scalar):
                 self._mistakes.add(key.place, path, "a key must be a single word", "write it as `key: value`")
             elif word in entries:
-                text = f"this key is given twice, first on line {entries[word][0].place.line}"
+                text = f"this key is given twice, first on line {entries[word][0].place[0]}"
                 self._mistakes.add(key.place, (*path, word), text, "keep one of the two")
             else:
                 entries[word] = (key, value)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from agent.errors import ConfigurationError
 from agent.frozen import frozen
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """From the top of the file to a value: ``("authorities", "operator", "urls", 0)``."""
+
+Place: TypeAlias = tuple[int, int]
+"""Where something stands in the file: line and column, from 1. A thousand identities have ten thousand."""
 
 LISTED: Final = 100
 """Mistakes that are listed at most: nobody reads more, and looking for them in a file of quite another kind is slow."""
@@ -42,13 +45,6 @@ class Notice:
         """Write it in one line."""
         subject = f"{self.key}: " if self.path else ""
         return f"{subject}{self.text} ({self.remedy})"
-
-
-class Place(NamedTuple):
-    """Where something stands in the file. Both count from 1. A tuple: a thousand identities have ten thousand."""
-
-    line: int
-    column: int
 
 
 @frozen
@@ -87,9 +83,9 @@ class Mistakes:
 
     def error(self, *, more: bool = False) -> ConfigurationError:
         """Return the error that names all mistakes in the order of the file, one line each; ``more``: not all."""
-        ordered = sorted(self._found, key=lambda one: one.place or Place(0, 0))
+        ordered = sorted(self._found, key=lambda one: one.place or (0, 0))
         lines = tuple(
-            f"{self._source}:{one.place.line}: {one.notice}" if one.place else f"{self._source}: {one.notice}"
+            f"{self._source}:{one.place[0]}: {one.notice}" if one.place else f"{self._source}: {one.notice}"
             for one in ordered
         )
         count = "is one mistake" if len(lines) == 1 else f"are {'more than ' if more else ''}{len(lines)} mistakes"

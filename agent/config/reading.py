@@ -136,7 +136,7 @@ class Reader:
         bounds = member.metadata.get("bounds")
         if bounds and not bounds[0] <= len(node.items) <= bounds[1]:
             raise Wrong(f"expected {bounds[0]} to {bounds[1]} entries, found {len(node.items)}", "correct the list")
-        each = dataclasses.replace(member, metadata={**member.metadata, "bounds": None, "word": None})
+        each = dataclasses.replace(member, metadata={**member.metadata, "bounds": None}, word=None)
         return tuple(
             self._guarded(entry_type(type_), item, (*path, index), each) for index, item in enumerate(node.items)
         )

@@ -78,16 +78,16 @@ def explain(error: yaml.MarkedYAMLError, text: str) -> tuple[Place, str, str]:
     """Return where the mistake in ``text`` is, what is wrong there, and what to do."""
     mark = error.problem_mark or error.context_mark
     if mark is None:
-        return Place(1, 1), f"this is not YAML: {error.problem}", _COMPARE
+        return (1, 1), f"this is not YAML: {error.problem}", _COMPARE
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
-        return Place(mark.line + 1, 1), "this line is indented with a tab", "use spaces"
+        return (mark.line + 1, 1), "this line is indented with a tab", "use spaces"
     said = f"{error.context} | {error.problem}"
     for sentence in _SENTENCES:
         if re.search(sentence.pattern, said):
             if sentence.at_start and error.context_mark is not None:
                 mark = error.context_mark
             letter = shown(line[mark.column : mark.column + 1])
-            return Place(mark.line + 1, mark.column + 1), sentence.text.replace("LETTER", letter), sentence.remedy
-    return Place(mark.line + 1, mark.column + 1), f"this is not YAML: {error.problem}", _COMPARE
+            return (mark.line + 1, mark.column + 1), sentence.text.replace("LETTER", letter), sentence.remedy
+    return (mark.line + 1, mark.column + 1), f"this is not YAML: {error.problem}", _COMPARE

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any, Final, get_origin
 
 from agent.config.document import Scalar
-from agent.config.findings import Place
 from agent.config.reference.describe import form, sample, section_of
 from agent.config.scalars import Kind, kind_of
 from agent.settings import EXACTLY_ONE, Settings
@@ -93,6 +92,6 @@ def _written(value: Any) -> str:
         case bool() | int():
             return json.dumps(value)
     text = str(value)
-    if _PLAIN.fullmatch(text) and kind_of(Scalar(Place(1, 1), text, plain=True)) is Kind.TEXT:
+    if _PLAIN.fullmatch(text) and kind_of(Scalar((1, 1), text, plain=True)) is Kind.TEXT:
         return text
     return f"'{text}'" if "\\" in text else json.dumps(text)

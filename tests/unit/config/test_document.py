@@ -7,7 +7,7 @@ import yaml
 
 from agent import config
 from agent.config.document import DEEPEST, MOST, Listing, Scalar, Table, Unparsable, compose
-from agent.config.findings import Mistakes, Place
+from agent.config.findings import Mistakes
 from agent.errors import ConfigurationError
 
 
@@ -98,11 +98,11 @@ def test_the_parts_of_yaml_that_surprise_are_refused_and_the_rest_is_read_on(tex
 def test_nodes_know_their_place_and_whether_they_stand_in_quotes() -> None:
     root = compose("a:\n  - x\n  - 'y'\n", Mistakes("f"))
     assert root == Table(
-        Place(1, 1),
+        (1, 1),
         {
             "a": (
-                Scalar(Place(1, 1), "a", plain=True),
-                Listing(Place(2, 3), [Scalar(Place(2, 5), "x", plain=True), Scalar(Place(3, 5), "y", plain=False)]),
+                Scalar((1, 1), "a", plain=True),
+                Listing((2, 3), [Scalar((2, 5), "x", plain=True), Scalar((3, 5), "y", plain=False)]),
             )
         },
     )

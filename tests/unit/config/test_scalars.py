@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from agent.config import scalars
 from agent.config.document import Listing, Scalar, Table
-from agent.config.findings import Place, Wrong
+from agent.config.findings import Wrong
 from agent.config.scalars import Kind
 from agent.settings import Format
 
-PLACE = Place(1, 1)
+PLACE = (1, 1)
 WORDS = ("yes", "no", "on", "off", "true", "false", "null", ".inf", ".nan", "y")
 TAGS = {
     Kind.TEXT: {"str", "merge", "value"},
