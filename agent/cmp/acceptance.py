@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.x509 import Version
 
 from agent.cmp.certificates import AlgorithmRules, Facts, load, read, same_public_key, when
-from agent.cmp.errors import LocalError, MalformedMessage
+from agent.cmp.errors import LocalError, MalformedMessage, defect
 from agent.cmp.failures import PKIFailureInfo
 from agent.cmp.name_keys import general_name_key, general_name_text, name_key, quoted
 from agent.cmp.trust import Cause, UntrustedPath, build_path
@@ -139,10 +139,7 @@ def _public_key(facts: Facts, wanted: Expectation) -> tuple[str, str] | None:
     try:
         same = same_public_key(facts.spki, wanted.public_key)
     except MalformedMessage as error:
-        raise LocalError(
-            "the public key that was asked for is no SubjectPublicKeyInfo",
-            remedy="This is a defect of this program: report it with a support capture.",
-        ) from error
+        raise defect("the public key that was asked for is no SubjectPublicKeyInfo") from error
     if same:
         return None
     old = wanted.old is not None and same_public_key(facts.spki, _old(wanted.old).spki)

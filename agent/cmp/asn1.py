@@ -10,7 +10,7 @@ from pyasn1.error import PyAsn1Error
 from pyasn1.type import univ
 
 from agent.cmp import der
-from agent.cmp.errors import LocalError
+from agent.cmp.errors import LocalError, defect
 from agent.cmp.failures import clean_text
 
 MAXIMUM_ITEMS: Final = 64
@@ -69,10 +69,7 @@ def encode(value: Any) -> bytes:
     try:
         octets: bytes = _ENCODE(value)
     except (PyAsn1Error, ValueError) as error:
-        raise LocalError(
-            f"a {type(value).__name__} cannot be built ({clean_text(str(error), 120)})",
-            remedy="This is a defect of enrolld; please report it with the output of the command.",
-        ) from error
+        raise defect(f"a {type(value).__name__} cannot be built ({clean_text(str(error), 120)})") from error
     return octets
 
 
@@ -100,9 +97,7 @@ def write_typed(oid: str, value: bytes | None = None) -> bytes:
     try:
         kind = der.wrap(der.OBJECT_IDENTIFIER, der.oid_contents(oid))
     except ValueError as error:
-        raise LocalError(
-            str(error), remedy="This is a defect of enrolld; please report it with the output of the command."
-        ) from error
+        raise defect(str(error)) from error
     return der.wrap(der.SEQUENCE, kind, value or b"")
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from agent.cmp import codec_enrollment, codec_support
 from agent.cmp.bodies import Body, Unread
-from agent.cmp.codec_pieces import defect
 from agent.cmp.crmf import decode_cert_id, decode_template, encode_cert_id, encode_request, encode_template
+from agent.cmp.errors import defect
 
 if TYPE_CHECKING:
     from agent.cmp.messages import BodyType

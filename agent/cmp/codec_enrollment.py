@@ -26,7 +26,6 @@ from agent.cmp.bodies import (
 from agent.cmp.codec_pieces import (
     Codec,
     certificates_in,
-    defect,
     integer,
     octets_of,
     read_status,
@@ -35,6 +34,7 @@ from agent.cmp.codec_pieces import (
     write_texts,
 )
 from agent.cmp.crmf import decode_message, encode_message
+from agent.cmp.errors import defect
 from agent.cmp.messages import BodyType
 
 # --- ir, cr, kur, p10cr ---------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.cmp import asn1, der
 from agent.cmp.bodies import StatusInfo
-from agent.cmp.errors import LocalError
 from agent.cmp.failures import decode_failures, encode_failures
 from agent.cmp.sizes import MAXIMUM_CERTIFICATES
 
@@ -24,11 +23,6 @@ class Codec(NamedTuple):
     body: type[Any]
     read: Callable[[BodyType, bytes], Any]
     write: Callable[[Any], bytes]
-
-
-def defect(what: str) -> LocalError:
-    """Return the error for a body that cannot be built: nobody but us made it."""
-    return LocalError(what, remedy="This is a defect of enrolld; please report it with the output of the command.")
 
 
 def octets_of(value: Any) -> bytes | None:

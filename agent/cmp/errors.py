@@ -19,7 +19,10 @@ shown to people, marked as unproven, and never changes state.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+DEFECT: Final = "This is a defect of enrolld; please report it with the output of the command."
+"""The remedy for what no configuration, key or peer can bring about."""
 
 
 class CmpError(Exception):
@@ -88,3 +91,8 @@ class Rejected(RemoteError):
         self.status = status
         self.failures = failures
         self.text = text
+
+
+def defect(what: str) -> LocalError:
+    """Return the error for what nobody but us can have done wrong."""
+    return LocalError(what, remedy=DEFECT)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 
 from agent.cmp import algorithms, asn1, crmf, der, schema
 from agent.cmp.bodies import CertReqMsg, PopKey, PopSignature, PopSubsequent, SubsequentMessage
-from agent.cmp.errors import LocalError
+from agent.cmp.errors import LocalError, defect
 from agent.cmp.protection import Kind
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def sign_request(
     rule = algorithms.scheme_of(signer, scheme)
     octets = crmf.encode_request(request)
     if request.template.public_key is None:
-        raise _defect("a certificate request without a public key cannot prove possession of a key")
+        raise defect("a certificate request without a public key cannot prove possession of a key")
     pop_input = None
     if request.template.subject is None:
         pop_input = der.wrap(
@@ -75,7 +75,7 @@ def announce(request: CertRequest, proof: PopMethod) -> CertReqMsg:
         LocalError: when nothing can be encrypted for the key.
     """
     if request.template.public_key is None:
-        raise _defect("a certificate request without a public key cannot prove possession of a key")
+        raise defect("a certificate request without a public key cannot prove possession of a key")
     octets = crmf.encode_request(request)
     match algorithms.load_public_key(request.template.public_key):
         case rsa.RSAPublicKey():
@@ -93,17 +93,13 @@ def announce(request: CertRequest, proof: PopMethod) -> CertReqMsg:
 def _who_asks(vouched_by: bytes | Protector | None, public_key: bytes) -> bytes:
     """Return authInfo of POPOSigningKeyInput: a sender that is proven otherwise, or a MAC over the key."""
     if vouched_by is None:
-        raise _defect("a certificate request without a subject must say otherwise who asks")
+        raise defect("a certificate request without a subject must say otherwise who asks")
     if isinstance(vouched_by, bytes):
         return der.wrap(_SENDER, vouched_by)
     if vouched_by.kind is not Kind.MAC:
-        raise _defect("the key in a certificate request without a subject can be vouched for by a MAC only")
+        raise defect("the key in a certificate request without a subject can be vouched for by a MAC only")
     made = der.wrap(der.BIT_STRING, b"\x00", vouched_by.protect(public_key))
     return der.wrap(der.SEQUENCE, vouched_by.algorithm, made)
-
-
-def _defect(what: str) -> LocalError:
-    return LocalError(what, remedy="This is a defect of enrolld; please report it with the output of the command.")
 
 
 def sign_pkcs10(

@@ -24,7 +24,7 @@ from agent.cmp.bodies import (
 )
 from agent.cmp.certificates import load, read, same_public_key
 from agent.cmp.crmf import encode_cert_id
-from agent.cmp.errors import LocalError, MalformedMessage
+from agent.cmp.errors import LocalError, MalformedMessage, defect
 from agent.cmp.messages import NULL_DN, PVNO_2, PVNO_3, BodyType, InfoTypeAndValue
 from agent.cmp.possession import PopMethod, announce, sign_pkcs10, sign_request
 from agent.cmp.protection import Kind, MacParameters, MacProtector, Protector, SignatureProtector
@@ -207,10 +207,7 @@ class Wanted:
             )
         confirmed = self.proof is not PopMethod.ENCRYPTED_CERTIFICATE or not self.implicit_confirmation
         if self.decryptor is None or not confirmed:
-            raise LocalError(
-                "a key that does not sign must decrypt, and its encrypted certificate must be confirmed",
-                remedy="This is a defect of enrolld; please report it with the output of the command.",
-            )
+            raise defect("a key that does not sign must decrypt, and its encrypted certificate must be confirmed")
 
 
 @frozen(kw_only=True)

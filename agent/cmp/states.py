@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from agent.cmp.errors import LocalError
+from agent.cmp.errors import defect
 
 
 class State(StrEnum):
@@ -141,8 +141,5 @@ def step(state: State, trigger: Trigger) -> State:
     """
     following = TRANSITIONS.get((state, trigger))
     if following is None:
-        raise LocalError(
-            f"a transaction that is {state} cannot take {trigger}",
-            remedy="This is a defect of enrolld; please report it with the output of the command.",
-        )
+        raise defect(f"a transaction that is {state} cannot take {trigger}")
     return following

@@ -22,7 +22,7 @@ from agent.cmp import composition, envelope, interpretation, learning, material,
 from agent.cmp.acceptance import Objection
 from agent.cmp.certificates import load, read
 from agent.cmp.envelope import NONCE_LENGTH
-from agent.cmp.errors import LocalError, ProtocolViolation, Rejected, RemoteError, StandingUnknown
+from agent.cmp.errors import LocalError, ProtocolViolation, Rejected, RemoteError, StandingUnknown, defect
 from agent.cmp.events import Answered, Challenged, Concluded, Declined, Event, Issued, Unacceptable, Undecided
 from agent.cmp.interpretation import Answer
 from agent.cmp.memory import Memory, freeze
@@ -224,7 +224,7 @@ class Transaction:
         """
         memory = self._memory
         if memory.state is not State.ISSUED:
-            raise _defect(f"there is no certificate to go on with in a transaction that is {memory.state}")
+            raise defect(f"there is no certificate to go on with in a transaction that is {memory.state}")
         verdict = interpretation.examine(memory, self._terms, now)
         if isinstance(verdict, Objection) and now < read(load(memory.certificate)).not_before:
             raise ProtocolViolation(
@@ -244,7 +244,7 @@ class Transaction:
         """
         following = step(self.state, Trigger.EXCUSED)
         if not self._memory.implicit_confirmation:
-            raise _defect("the CA awaits that the certificate is confirmed or refused")
+            raise defect("the CA awaits that the certificate is confirmed or refused")
         self._memory = replace(self._memory, state=following)
 
     def _receive(self, message: Message, now: datetime) -> Event:
@@ -307,7 +307,3 @@ class Transaction:
                 remedy="This is a defect of enrolld or of this machine; nothing was sent.",
             )
         return octets
-
-
-def _defect(what: str) -> LocalError:
-    return LocalError(what, remedy="This is a defect of enrolld; please report it with the output of the command.")

@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from agent.cmp.certificates import MODERN, AlgorithmRules, Facts, read, signature_verifies
-from agent.cmp.errors import MalformedMessage, UntrustedPeer
+from agent.cmp.errors import DEFECT, MalformedMessage, UntrustedPeer
 from agent.cmp.name_keys import name_key, quoted
 from agent.cmp.objections import OBJECTIONS, Cause, Path, Terms, UntrustedPath, may_issue
 from agent.frozen import frozen
@@ -134,7 +134,7 @@ def authorise(
     if facts.identity != judged.identity:
         raise UntrustedPeer(
             f"the path shown for {facts.who} is that of {judged.who}",
-            remedy="This is a defect of this program: report it with a support capture.",
+            remedy=DEFECT,
         )
     issuers = None if issued_path is None else {read(one).identity for one in issued_path[1:]}
     is_anchor = len(path) == 1

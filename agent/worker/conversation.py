@@ -9,6 +9,7 @@ from agent.cmp.errors import RemoteError, StandingUnknown
 from agent.cmp.failures import PKIStatus
 from agent.cmp.states import State
 from agent.cmp.transaction import Concluded, Undecided
+from agent.contract import Outcome, Verdict
 from agent.errors import ServerBusy, TransportError
 from agent.events import Event
 from agent.worker.lists import Lists
@@ -44,6 +45,15 @@ class OutOfPatience(Exception):
         super().__init__(f"{seconds:.0f} seconds")
         self.seconds = seconds
         self.interrupted = interrupted
+
+    def outcome(self, text: str) -> Outcome:
+        """Return the end of a job that a person asked for, and of which nothing stays open; ``text`` is what waits."""
+        return Outcome(
+            verdict=Verdict.WAITING,
+            text=text,
+            remedy=f"Run the same command again in {short_wait(self.seconds)}.",
+            retry_after=self.seconds,
+        )
 
 
 class Conversation:

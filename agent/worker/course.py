@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.cmp import failures
 from agent.cmp.certificates import load, read
-from agent.cmp.errors import LocalError, MalformedMessage, ProtectionError, Rejected, RemoteError, WrongMac
+from agent.cmp.errors import MalformedMessage, ProtectionError, Rejected, RemoteError, WrongMac, defect
 from agent.cmp.profiles import PROFILES
 from agent.cmp.states import State
 from agent.cmp.transaction import (
@@ -194,10 +194,7 @@ class Course:
             case Concluded():
                 return self._install() if self._transaction.state is State.CONFIRMED else self._refused()
             case Answered():
-                raise LocalError(
-                    "a certificate request was answered like a question",
-                    remedy="This is a defect of enrolld; please report it with the output of the command.",
-                )
+                raise defect("a certificate request was answered like a question")
 
     # --- undecided ----------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from agent.worker.originator import by_current
 from agent.worker.own_standing import own_standing
 from agent.worker.plan import peer_rules, recipient
 from agent.worker.record import CRL_ENDS, note_beginning
-from agent.worker.words import day, short_wait
+from agent.worker.words import day
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,12 +80,7 @@ def _ask_the_authority(job: Job, desk: _Desk, reporter: Reporter) -> Outcome:
         certificates = _answered(desk.ca_certificates, declined)
         roots = _answered(desk.new_roots, declined)
     except OutOfPatience as wait:
-        return Outcome(
-            verdict=Verdict.WAITING,
-            text="the CA has not answered yet",
-            remedy=f"Run the same command again in {short_wait(wait.seconds)}.",
-            retry_after=wait.seconds,
-        )
+        return wait.outcome("the CA has not answered yet")
     if certificates is None and roots is None:
         return Outcome(verdict=Verdict.REJECTED, text=str(declined[0]), remedy=declined[0].remedy)
     for one in declined:

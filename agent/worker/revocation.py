@@ -17,7 +17,7 @@ from agent.store.credential import REVOKED
 from agent.worker.conversation import Conversation, OutOfPatience
 from agent.worker.originator import by_current
 from agent.worker.plan import peer_rules, recipient
-from agent.worker.words import certificate_fields, certificate_words, short_wait
+from agent.worker.words import certificate_fields, certificate_words
 
 if TYPE_CHECKING:
     from agent.cmp.transaction import Event as CmpEvent
@@ -64,12 +64,7 @@ def revoke(job: Job, store: IdentityStore, keys: Keyring, reporter: Reporter, en
             while not isinstance(event, Answered | Declined):
                 event = conversation.exchange("rr")
         except OutOfPatience as wait:
-            return Outcome(
-                verdict=Verdict.WAITING,
-                text="the CA has not decided about the revocation yet",
-                remedy=f"Run the same command again in {short_wait(wait.seconds)}.",
-                retry_after=wait.seconds,
-            )
+            return wait.outcome("the CA has not decided about the revocation yet")
     if isinstance(event, Declined):
         said = failures.describe(event.status, event.failures, event.text)
         return Outcome(verdict=Verdict.REJECTED, text=said, remedy=failures.remedy(event.failures))

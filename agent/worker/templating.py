@@ -13,7 +13,6 @@ from agent.errors import ConfigurationError
 from agent.events import Event, sentence
 from agent.worker.conversation import OutOfPatience
 from agent.worker.inquiring import DeclinedQuestion, Inquirer
-from agent.worker.words import short_wait
 
 if TYPE_CHECKING:
     from agent.contract import Job
@@ -32,12 +31,7 @@ def show(job: Job, plan: Plan, reporter: Reporter, environment: Environment) -> 
     try:
         template = _ask(job, plan, reporter, environment)
     except OutOfPatience as wait:
-        return Outcome(
-            verdict=Verdict.WAITING,
-            text="the CA has not answered yet",
-            remedy=f"Run the same command again in {short_wait(wait.seconds)}.",
-            retry_after=wait.seconds,
-        )
+        return wait.outcome("the CA has not answered yet")
     except DeclinedQuestion as declined:
         return Outcome(verdict=Verdict.REJECTED, text=str(declined), remedy=declined.remedy)
     facts = "nothing in particular" if template is None else "; ".join(described(template))

@@ -19,7 +19,7 @@ from tests.station import ENVIRONMENT, REFERENCE, SECRET, SUBJECT, Station
 from tests.unit.cmp.pki import Holder, authority, issue, usage
 
 CMC_RA: Final = x509.ExtendedKeyUsage([x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")])
-KEYS: Final[dict[str, Callable[[], Any]]] = {
+NEW_KEY: Final[dict[str, Callable[[], Any]]] = {
     "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
     "ec-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "ec-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
@@ -58,7 +58,7 @@ class Pki:
     def _signer(self, name: str, subject: str, kind: str, issuer: Holder, *add: x509.ExtensionType) -> None:
         if not (self.directory / f"{name}.pem").exists():
             signs = usage("digital_signature")
-            self.write(name, issue(subject, issuer, key=KEYS[kind](), key_usage=signs, add=add, **self.span))
+            self.write(name, issue(subject, issuer, key=NEW_KEY[kind](), key_usage=signs, add=add, **self.span))
 
     def certificate(self, name: str) -> bytes:
         """The certificate in ``NAME.pem``, DER."""
@@ -87,7 +87,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     made.write("vendor", issue("CN=serial 4711,O=Vendor", vendor, key_usage=signs, **span))
     made.write("ra", issue("CN=Operator RA,O=Operator", root, key_usage=signs, add=[CMC_RA], **span))
     made.write("neighbour", issue("CN=enb-4712,O=Operator", root, key_usage=signs, **span))
-    for name, key in KEYS.items():
+    for name, key in NEW_KEY.items():
         made.write(name, issue(SUBJECT, root, key=key(), key_usage=signs, **span))
     return made
 

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -43,6 +42,7 @@ from tests.interop import record
 from tests.interop.bouncycastle import peer
 from tests.interop.bouncycastle.peer import REFERENCE, SECRET, BouncyCastle
 from tests.interop.combinations import PBM_WITH_SHA1, PSS, Combination, Course, Peer, of
+from tests.interop.conftest import NEW_KEY
 from tests.unit.cmp import pki
 
 ENROLLCTL: Final = Path(sysconfig.get_path("scripts"), "enrollctl")
@@ -88,15 +88,6 @@ SIGNATURES: Final = {
 """What a key of each kind signs with when nothing else is asked for."""
 
 OF_PSS: Final = "1.2.840.113549.1.1.10"
-
-NEW_KEY: Final[dict[str, Callable[[], Any]]] = {
-    "rsa-2048": lambda: rsa.generate_private_key(65_537, 2048),
-    "ec-p256": lambda: ec.generate_private_key(ec.SECP256R1()),
-    "ec-p384": lambda: ec.generate_private_key(ec.SECP384R1()),
-    "ec-p521": lambda: ec.generate_private_key(ec.SECP521R1()),
-    "ed25519": ed25519.Ed25519PrivateKey.generate,
-    "ed448": ed448.Ed448PrivateKey.generate,
-}
 
 
 # ---- the peer, the vendor, and stations ---------------------------------------------------------------------------
