@@ -5,6 +5,8 @@ The program at the other end is ``agent.worker.forking``, which says how the two
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import select
@@ -16,7 +18,7 @@ import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
-from agent.supervisor.process import READ_SIZE, Process, holding
+from agent.supervisor.process import READ_SIZE, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +27,8 @@ COMMAND: Final = (sys.executable, "-I", "-m", "agent.worker.forking")
 READY: Final = b"ready\n"
 PATIENCE: Final = 30.0
 """Seconds that it may take to load; what takes longer hangs, or the machine has no time for it."""
+_AGAIN: Final = 5.0
+"""Seconds until it is given up after SIGKILL: what hangs in the kernel does not hear even that."""
 _ANSWERS_WITHIN: Final = 1000
 """Milliseconds for an answer: it takes a few. The loop waits meanwhile."""
 _FAR: Final = 86_400.0
@@ -47,6 +51,8 @@ class ForkServer:
         self._loads_until = time.monotonic() + PATIENCE
         self.ready = False
         """Whether it has loaded everything, as far as was heard."""
+        self._killed = False
+        self._given_up = False
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, ExitStack() as on_failure:
             on_failure.callback(self._requests.close)
@@ -56,8 +62,8 @@ class ForkServer:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended."""
-        return self.process.poll() is not None
+        """Whether it has ended, or is not waited for any more."""
+        return self.process.poll() is not None or self._given_up
 
     def hear(self) -> bool:
         """Take what it has said; return whether more may come."""
@@ -72,20 +78,27 @@ class ForkServer:
         if self.ready:
             return _FAR
         if now >= self._loads_until:
+            self._given_up = self._killed
+            self._killed = True
             self.process.signal(signal.SIGKILL)
-            self._loads_until = now + PATIENCE
+            self._loads_until = now + _AGAIN
         return max(self._loads_until - now, 0.0)
 
     def fork(self, given: bytes, inherited: Iterable[int]) -> Forked:
         """Return a new worker with ``given`` on its standard input, and the descriptors ``inherited``.
+
+        It gets ``given`` once we know of it: one of which we never hear finds nothing there, and leaves.
 
         Raises:
             OSError: there is none. :class:`ConnectionError`: nor will there be another one from here.
         """
         numbers = (0, 1, *inherited)
         with ExitStack() as theirs, ExitStack() as on_failure:
-            stdin = holding(given)
+            stdin, feeder = os.pipe2(os.O_CLOEXEC)
             theirs.callback(os.close, stdin)
+            theirs.callback(os.close, feeder)
+            if len(given) > fcntl.fcntl(feeder, fcntl.F_GETPIPE_SZ):
+                raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
             output, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             theirs.callback(os.close, writer)
             on_failure.callback(os.close, output)
@@ -96,6 +109,7 @@ class ForkServer:
             packet = json.dumps(numbers).encode("ascii")
             socket.send_fds(self._requests, [packet], [status, stdin, writer, *numbers[2:]])
             worker = Forked(self._answer(), output, exited)
+            os.write(feeder, given)
             on_failure.pop_all()
             return worker
 
@@ -108,7 +122,7 @@ class ForkServer:
         if not octets:
             raise ConnectionResetError("it has ended")
         if not descriptors:
-            (number,) = _NUMBER.unpack(octets)
+            number = _NUMBER.unpack(octets)[0] or errno.EMFILE  # it came, and there was no room for it here
             raise OSError(number, os.strerror(number))
         os.set_inheritable(descriptors[0], False)  # noqa: FBT003 - its only form
         return descriptors[0]

@@ -96,6 +96,23 @@ class Staff:
         server = self._server
         return None if server is None or not server.ready or job.tokens else server
 
+    def _child(self, job: Job, secrets: Secrets, heard: Callable[[Progress], None], deadline: float) -> Child:
+        """Return a worker for ``job``: forked, or, where that cannot be done, started by exec."""
+
+        def of(server: ForkServer | None) -> Child:
+            limit, command = self.address_space, self._command
+            return Child(job, secrets, heard, deadline=deadline, address_space=limit, command=command, server=server)
+
+        if (server := self._server_for(job)) is not None:
+            try:
+                return of(server)
+            except ConnectionError:  # it has just ended, having had nothing to do, or was killed
+                self._dismiss(at_once=True)
+                self._no_server_before = self._loop.now() + _AGAIN
+            except OSError:
+                pass  # if it is not the job, which may be too large, the start of a program meets the same, and tells
+        return of(None)
+
     def start(
         self,
         job: Job,
@@ -109,25 +126,8 @@ class Staff:
 
         None when it could not even be started: ``done`` was called then.
         """
-
-        def child_of(server: ForkServer | None) -> Child:
-            return Child(
-                job,
-                secrets,
-                heard,
-                deadline=deadline,
-                address_space=self.address_space,
-                command=self._command,
-                server=server,
-            )
-
         try:
-            try:
-                child = child_of(self._server_for(job))
-            except ConnectionError:  # it has just ended, having had nothing to do, or was killed
-                self._dismiss(at_once=True)
-                self._no_server_before = self._loop.now() + _AGAIN
-                child = child_of(None)
+            child = self._child(job, secrets, heard, deadline)
         except OSError as error:
             done(
                 Outcome(

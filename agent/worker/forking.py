@@ -7,7 +7,8 @@ library, and ends when nobody has asked it for a while.
 
 A request is one packet. With it come descriptors: first a pipe for the exit status of the child, then what the child
 has open under the numbers in the packet, a JSON array. The answer is one packet, an ``int`` of this machine: 0, with
-the child's pidfd, or the number of an error. The status is such an ``int`` as well. The child holds the writing end of
+the child's pidfd, or the number of an error. What the child reads from its standard input may come after that: one of
+which nobody hears finds nothing there and has nothing to do. The status is such an ``int`` as well. The child holds the writing end of
 its pipe too: where this process was killed, the end of the pipe still is the end of the child.
 """
 
@@ -22,7 +23,7 @@ import signal
 import socket
 import struct
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -72,32 +73,42 @@ class Nursery:
                 return
 
     def _serve(self) -> None:
-        """Fork for one request."""
-        packet, descriptors, _, _ = socket.recv_fds(self.requests, _PACKET, _DESCRIPTORS)
-        if not packet:  # whoever asked is gone, or needs no more of us
+        """Fork for one request. What is wrong with it is answered, and touches nobody who runs."""
+        packet, flags = b"", 0
+        descriptors: list[int] = []
+        with suppress(ConnectionResetError):  # whoever asked is gone, and has left an answer unread
+            packet, descriptors, flags, _ = socket.recv_fds(self.requests, _PACKET, _DESCRIPTORS)
+        if not packet:  # it is gone, or needs no more of us
             self.ending = True
             self.poll.unregister(self.requests)
             return
         try:
-            pid = os.fork()
-        except OSError as error:
-            self.requests.send(_NUMBER.pack(error.errno or errno.EAGAIN))
-        else:
-            if not pid:
-                _be_a_worker(json.loads(packet), descriptors)
+            numbers = _numbers(packet, descriptors, flags)
+            if not (pid := os.fork()):
+                _be_a_worker(numbers, descriptors)
             self._adopt(pid, descriptors[0])
+        except OSError as error:
+            with suppress(BrokenPipeError):
+                self.requests.send(_NUMBER.pack(error.errno or errno.EAGAIN))
         for one in descriptors:
             os.close(one)
 
     def _adopt(self, pid: int, status: int) -> None:
+        """Answer with the child, and look after it; end it if that cannot be done."""
         # It does so, too: whoever of us is first, neither signals the group before it is there.
         with suppress(ProcessLookupError, PermissionError):
             os.setpgid(pid, pid)
-        descriptor = os.pidfd_open(pid)
-        self.children[descriptor] = Child(pid, os.dup(status))
+        with ExitStack() as on_failure:
+            on_failure.callback(_undo, pid)
+            descriptor = os.pidfd_open(pid)
+            on_failure.callback(os.close, descriptor)
+            status = os.dup(status)
+            on_failure.callback(os.close, status)
+            with suppress(BrokenPipeError):  # whoever asked is gone, as the next look at the socket tells
+                socket.send_fds(self.requests, [_NUMBER.pack(0)], [descriptor])
+            on_failure.pop_all()
+        self.children[descriptor] = Child(pid, status)
         self.poll.register(descriptor, select.POLLIN)
-        with suppress(BrokenPipeError):  # whoever asked is gone, as the next look at the socket tells
-            socket.send_fds(self.requests, [_NUMBER.pack(0)], [descriptor])
 
     def _bury(self, descriptor: int) -> None:
         """Pass on how a child ended. What is left of its process group ends with it, as with any worker."""
@@ -112,17 +123,41 @@ class Nursery:
         os.close(child.status)
 
 
+def _numbers(packet: bytes, descriptors: list[int], flags: int) -> list[int]:
+    """Return the numbers that a request names; raise :class:`OSError` where a descriptor is missing for one."""
+    if flags & socket.MSG_CTRUNC:
+        raise OSError(errno.EMFILE, "not all of them could be opened here")
+    try:
+        numbers: list[int] = json.loads(packet)
+        if len(numbers) + 1 == len(descriptors):
+            return numbers
+    except (TypeError, ValueError):
+        pass
+    raise OSError(errno.EINVAL, "it is no request")
+
+
+def _undo(pid: int) -> None:
+    """End a child that nobody could look after. It has no job yet: that comes after the answer."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
 def _be_a_worker(numbers: list[int], descriptors: list[int]) -> NoReturn:
-    """Be what ``python -I -m agent.worker`` would be with these descriptors under these numbers."""
+    """Be what ``python -I -m agent.worker`` would be with these descriptors under these numbers.
+
+    Whatever happens, it does not go on as what it was forked from.
+    """
+    code = 1
     try:
         os.setpgid(0, 0)
         status, *given = descriptors
         _keep(status, dict(zip(numbers, given, strict=True)))
         code = worker.main()
-    except BaseException:  # noqa: BLE001 - it must not go on as what it was forked from
+        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - see above
         sys.excepthook(*sys.exc_info())
-        os._exit(1)
-    worker.leave(code)
+    finally:
+        os._exit(code)
 
 
 def _keep(status: int, given: dict[int, int]) -> None:
@@ -149,8 +184,10 @@ def main(arguments: list[str]) -> None:
     cores.prevent()
     load()
     with socket.socket(fileno=int(arguments[0])) as requests:
-        os.write(sys.stdout.fileno(), READY)
+        with suppress(BrokenPipeError):  # whoever started us is gone, as the first look at the socket tells
+            os.write(sys.stdout.fileno(), READY)
         Nursery(requests).run()
+    worker.leave(0)
 
 
 if __name__ == "__main__":

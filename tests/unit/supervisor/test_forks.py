@@ -7,6 +7,8 @@ import gc
 import os
 import select
 import signal
+import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -214,6 +216,36 @@ def test_one_that_was_let_go_serves_its_workers_to_the_end() -> None:
         assert server.process.poll() == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "status"), [("sys.exit(9)", 1), ("raise KeyboardInterrupt", 1), ("sys.stderr.close()", 0)]
+)
+def test_whatever_ends_a_worker_it_never_goes_on_as_what_forked_it(body: str, status: int, tmp_path: Path) -> None:
+    found = tmp_path / "found"
+    before = (
+        f"run = forking.Nursery.run\n"
+        f"def watched(self):\n    try: run(self)\n    finally: open({str(found)!r}, 'a').write(f'{{os.getppid()}} ')\n"
+        f"forking.Nursery.run = watched"
+    )
+    with serving(body, before) as server:
+        assert ended(child_of(server)).text == f"the worker ended with status {status} and no outcome"
+        server.dismiss()
+        until(server.process.exited)
+    assert found.read_text() == f"{os.getpid()} "
+
+
+def test_one_whose_starter_dies_while_it_loads_ends_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    loaded: list[bool] = []
+    server = ForkServer(lambda: loaded.append(True), address_space=None, command=server_that("pass"))
+    with Path(os.devnull).open("rb") as null:  # what the kernel does where a process ends
+        os.dup2(null.fileno(), server.process.output, inheritable=False)
+    server._requests.close()
+    until(server.process.exited)
+    assert server.process.poll() == 0
+    server.close()
+    assert capfd.readouterr().err == ""
+    assert not loaded
+
+
 def test_an_idle_one_ends_by_itself() -> None:
     with serving(f"say({ISSUED!r})", "forking._IDLE = 0.2") as server:
         assert ended(child_of(server)).verdict is Verdict.ISSUED
@@ -240,25 +272,97 @@ def test_that_there_can_be_no_process_more_is_an_error_with_its_number() -> None
         assert not isinstance(raised.value, ConnectionError)
 
 
-def test_what_forks_reads_neither_job_nor_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[int] = []
-
-    def holding(octets: bytes) -> int:
-        descriptor = process.holding(octets)
-        kept.append(os.dup(descriptor))
-        return descriptor
-
-    monkeypatch.setattr(forks, "holding", holding)
-    kept.append(process.holding(b"geheim"))
-    with serving("pass") as server:
-        forked = server.fork(b"a job", kept[:1])
+def test_what_forks_reads_neither_job_nor_secret() -> None:
+    kept = process.holding(b"geheim")
+    with serving("print(sys.stdin.read(), flush=True)") as server:
+        forked = server.fork(b"a job", [kept])
         until(forked.exited)
         assert forked.poll() == 0
-        assert forked.read() == b""
+        assert forked.read() == b"a job\n"
         forked.close()
-        assert [os.read(one, 99) for one in kept] == [b"geheim", b"a job"]
-    for one in kept:
-        os.close(one)
+        assert os.read(kept, 99) == b"geheim"
+    os.close(kept)
+
+
+def test_one_of_which_nobody_heard_has_no_job_and_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "_ANSWERS_WITHIN", 100)
+    found = tmp_path / "found"
+    body = (
+        f"text = repr(sys.stdin.read()); new = {str(found)!r} + '.new'; stream = open(new, 'w'); stream.write(text); "
+        f"stream.close(); os.rename(new, {str(found)!r})"
+    )
+    before = "forking.socket.send_fds = lambda *_: time.sleep(600)"
+    with serving(body, before) as server:
+        with pytest.raises(ConnectionAbortedError):
+            server.fork(b"a job", ())
+        end = time.monotonic() + 60
+        while not found.exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert found.read_text() == "''"
+
+
+def test_one_for_whose_descriptor_there_is_no_room_here_has_no_job(tmp_path: Path) -> None:
+    found = tmp_path / "found"
+    body = f"open({str(found)!r}, 'w').write(repr(sys.stdin.read()))"
+    before = "forking.socket.send_fds = lambda to, octets, _: to.send(*octets)"
+    with serving(body, before) as server:
+        with pytest.raises(OSError, match="Too many open files"):
+            server.fork(b"a job", ())
+        server.dismiss()
+        until(server.process.exited)
+    assert found.read_text() == "''"
+
+
+def test_a_job_that_is_too_large_for_a_pipe_is_not_begun() -> None:
+    with serving("pass") as server, pytest.raises(OSError, match="Message too long") as raised:
+        server.fork(bytes(1 << 20), ())
+    assert not isinstance(raised.value, ConnectionError)
+
+
+NO_ROOM = """
+import resource
+recv_fds, rooms = forking.socket.recv_fds, [99, {room}]
+def take(*arguments):
+    free = [one for one in range(500) if not os.path.exists(f"/proc/self/fd/{{one}}")]
+    room = free[rooms.pop(0) if rooms else 99]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (room, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return recv_fds(*arguments)
+forking.socket.recv_fds = take
+"""
+"""What the second request meets has room for so many descriptors."""
+
+
+@pytest.mark.parametrize("room", range(5))
+def test_one_request_for_which_there_is_no_room_ends_neither_others_nor_what_forks(room: int) -> None:
+    # Three come with a request, and two more are made for it.
+    with serving(f"sys.stdin.read(); time.sleep(0.3); say({ISSUED!r})", NO_ROOM.format(room=room)) as server:
+        counted = _open(server.process.pid)
+        other = child_of(server)
+        with pytest.raises(OSError, match="Too many open files") as raised:
+            child_of(server)
+        assert not isinstance(raised.value, ConnectionError)
+        assert ended(child_of(server)).verdict is Verdict.ISSUED
+        assert ended(other).verdict is Verdict.ISSUED
+        assert not server.over
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        end = time.monotonic() + 30
+        while children.read_text() or _open(server.process.pid) != counted:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("packet", [b"{", b"[0]", b"[0, 1, 2, 3]", b"5", b"[0, null]"])
+def test_what_is_no_request_ends_neither_others_nor_what_forks(packet: bytes) -> None:
+    with serving(f"sys.stdin.read(); say({ISSUED!r})") as server:
+        with Path(os.devnull).open("r+b") as null:
+            socket.send_fds(server._requests, [packet], [null.fileno()] * 3)
+        until(server._requests.fileno())
+        octets = server._requests.recv(99)
+        if packet != b"[0, null]":
+            assert struct.unpack("i", octets) == (errno.EINVAL,)
+        assert ended(child_of(server)).verdict is Verdict.ISSUED
+        assert not server.over
 
 
 def test_no_descriptor_is_left_open() -> None:
@@ -365,6 +469,35 @@ def test_one_that_cannot_be_loaded_holds_up_nobody_and_is_not_tried_again_soon()
     many.loop.close()
 
 
+def test_one_that_not_even_sigkill_ends_is_not_waited_for_while_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[signal.Signals] = []
+    monkeypatch.setattr(Process, "signal", lambda _, number: sent.append(number))
+    monkeypatch.setattr(forks, "PATIENCE", 0.1)
+    monkeypatch.setattr(forks, "_AGAIN", 0.1)
+    many = Many(forking=("/bin/sh", "-c", "exec sleep 600"))
+    assert not many.ready_for(MANY)
+    assert many.staff._server is not None
+    pid = many.staff._server.process.pid
+    many.until(lambda: many.called)
+    assert set(sent) == {signal.SIGKILL}
+    assert many.ready_for(MANY)
+    assert not many.one()
+    os.kill(pid, signal.SIGKILL)
+    many.loop.close()
+
+
+def test_one_that_is_let_go_while_it_loads_is_killed_and_nobody_is_told() -> None:
+    many = Many(forking=("/bin/sh", "-c", "exec sleep 600"))
+    many.ready_for(MANY)
+    assert many.staff._server is not None
+    server = many.staff._server.process
+    many.staff.close()
+    many.until(lambda: server.status is not None)
+    assert server.status == -signal.SIGKILL
+    assert many.called == 0
+    many.loop.close()
+
+
 def test_one_that_takes_for_ever_to_load_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "PATIENCE", 0.2)
     many = Many(forking=("/bin/sh", "-c", "sleep 600"))
@@ -387,6 +520,16 @@ def test_where_it_was_killed_the_next_job_has_a_program_of_its_own(many: Many) -
     os.kill(many.parents[-1], signal.SIGKILL)
     assert not many.one()
     assert many.ready_for(MANY)
+
+
+def test_where_there_can_be_no_fork_the_job_has_a_program_of_its_own() -> None:
+    before = "def none(): raise BlockingIOError(errno.EAGAIN, 'no more')\nos.fork = none"
+    many = Many(forking=server_that(PID, before))
+    many.ready_for(MANY)
+    many.until(lambda: many.called)
+    assert not many.one()
+    many.staff.close()
+    many.loop.close()
 
 
 def test_a_limit_that_was_changed_holds_for_the_next_worker(many: Many) -> None:

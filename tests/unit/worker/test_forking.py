@@ -66,6 +66,9 @@ def test_many_identities_are_enrolled_by_workers_that_are_forked_and_nothing_of_
         assert eventually(lambda: bool(forking_below(site.process.pid)))
         (server,) = forking_below(site.process.pid)
         assert eventually(lambda: all(look(tmp_path / "state", one).usable for one in names)), site.errors()
+        # A fork has one thread of those that there are: a lock that another one held would stay locked in it for ever.
+        with suppress(FileNotFoundError):  # nobody needs it any more
+            assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
         # Whoever is done is gone, and all that is open are three streams and the socket that requests come by.
         assert eventually(lambda: not children_of(server))
         assert eventually(lambda: open_in(server) <= STREAMS + 1)
