@@ -84,7 +84,6 @@ class Daemon:
             self.teller.tell(Event.ENDING)
         if self._control is not None:
             self._control.close()
-        self.staff.close()
         self.loop.close()
         return self._code
 
@@ -107,6 +106,7 @@ class Daemon:
         """End as soon as no worker runs any more."""
         self.notifier.stopping("waiting for the jobs under way" if self.keeper.running else "ending")
         self.keeper.stop()
+        self.staff.close()
         if self._reading is not None:
             self._reading.end(time.monotonic())  # nobody needs what it finds
             self._reading_watch.hurry()

@@ -71,6 +71,9 @@ class Roster:
         self._waiting: dict[str, tuple[tuple[bool, str], Action]] = {}
         """Who needs a worker now, with its urgency."""
         self._gathering = False
+        self._filling = False
+        self._more = False
+        """Whether somebody may have to be served whom :meth:`_fill` has passed already."""
         self._barred: dict[str, frozenset[str]] = {}
         """Who of them found a token in use, with all it needs: it is not looked at again before these are free."""
 
@@ -126,16 +129,34 @@ class Roster:
             self._office.tell(kept.name, None, outcome)
 
     def fill(self) -> None:
-        """Give workers to those who need one, the most urgent first."""
-        if self._gathering or not self._staff.ready_for(len(self._waiting), self.fill):
+        """Give workers to those who need one, the most urgent first.
+
+        A job that ends before it has begun calls this from within: who is next has his turn when that is over.
+        """
+        if self._gathering:
             return
+        if self._filling:
+            self._more = True
+            return
+        self._filling = self._more = True
+        try:
+            while self._more:
+                self._more = False
+                self._fill()
+        finally:
+            self._filling = False
+
+    def _fill(self) -> None:
         running, used = self._under_way()
+        most = self._office.configuration.common.daemon.workers
+        # Whoever was barred needs a token, and with that a program of his own: nothing is loaded for his sake.
+        may_be_forked = self._waiting.keys() - self._barred.keys()
+        if running >= most or not self._staff.ready_for(len(may_be_forked), self.fill):
+            return
         for name, (_, action) in sorted(self._waiting.items(), key=lambda one: one[1][0]):
-            if running >= self._office.configuration.common.daemon.workers:
+            if running >= most:
                 return
-            if name not in self._waiting:
-                continue  # a worker could not be started, and its place was given on meanwhile
-            if not used.isdisjoint(self._barred.get(name, ())):
+            if name not in self._waiting or not used.isdisjoint(self._barred.get(name, ())):
                 continue
             kept = self._identities[name]
             try:

@@ -104,6 +104,34 @@ def test_a_worker_that_cannot_be_started_gives_its_place_on_and_is_no_defect(tmp
     assert {name for name, verdict in post.settled if verdict is Verdict.ISSUED} == {"a", "b", "c"}
 
 
+def test_hundreds_that_cannot_be_started_are_no_defect(tmp_path: Path) -> None:
+    post = Post(tmp_path, *(f"i{number:03}" for number in range(200)), workers=2)
+    post.staff.fails_to_start = 200
+    post.staff.ready = False
+    post.pass_(0.5)
+    post.staff.ready = True
+    post.staff.prepared[1]()
+    assert post.count(Event.DEFECT) == 0
+    assert sum(verdict is Verdict.CRASHED for _, verdict in post.settled) == 200
+
+
+def test_nobody_is_told_that_many_wait_while_no_job_may_begin(tmp_path: Path) -> None:
+    post = Post(tmp_path, *"abcdef", workers=1)
+    post.pass_(0.5)
+    post.staff.prepared = 0, lambda: None
+    post.keeper.order("f", Action.ENROLL, again=False)
+    assert post.staff.prepared[0] == 0
+
+
+def test_who_waits_for_a_token_does_not_count_among_those_who_may_be_forked(tmp_path: Path) -> None:
+    post = Post(tmp_path, *"abcdef", workers=3, tokens=dict.fromkeys("abcde", "hsm"))
+    post.pass_(0.5)
+    assert post.staff.running == ["a", "f"]
+    post.pass_(1)
+    assert post.staff.running == ["b"]
+    assert post.staff.prepared[0] == 0
+
+
 def test_a_job_gets_no_more_time_than_leaves_enough_for_another(tmp_path: Path) -> None:
     post = Post(tmp_path)
     install(post.state, "ike", START - timedelta(seconds=900), 1000)
