@@ -16,7 +16,7 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import StateCorrupt
@@ -83,8 +83,10 @@ def write_directory(path: Path, files: Mapping[str, bytes], links: Mapping[str, 
     with reported("write", path):
         try:
             os.mkdir(temporary, 0o700)
-            for name, data in files.items():
-                _write_new(temporary / name, data, 0o600)
+            with ExitStack() as written:
+                # The journal of a file system is committed once for all that was written before the first of them.
+                for one in [written.enter_context(_new(temporary / name, files[name], 0o600)) for name in files]:
+                    os.fsync(one)
             for name, source in (links or {}).items():
                 os.link(source, temporary / name, follow_symlinks=False)
             _fsync_directory(temporary)
@@ -213,6 +215,13 @@ def sweeping_held_off(directory: Path) -> Iterator[None]:
 
 
 def _write_new(path: Path, data: bytes, mode: int, owner: int = -1, group: int = -1) -> None:
+    with _new(path, data, mode, owner, group) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _new(path: Path, data: bytes, mode: int, owner: int = -1, group: int = -1) -> Iterator[int]:
+    """Write a new file, and give its descriptor."""
     descriptor = os.open(path, _NEW_FILE, 0o600)
     try:
         if not _belongs(os.fstat(descriptor), owner, group):
@@ -224,7 +233,7 @@ def _write_new(path: Path, data: bytes, mode: int, owner: int = -1, group: int =
             if not written:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             rest = rest[written:]
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 
