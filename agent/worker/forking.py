@@ -8,8 +8,8 @@ library, and ends when nobody has asked it for a while.
 A request is one packet. With it come descriptors: first a pipe for the exit status of the child, then what the child
 has open under the numbers in the packet, a JSON array. The answer is one packet, an ``int`` of this machine: 0, with
 the child's pidfd, or the number of an error. What the child reads from its standard input may come after that: one of
-which nobody hears finds nothing there and has nothing to do. The status is such an ``int`` as well. The child holds the writing end of
-its pipe too: where this process was killed, the end of the pipe still is the end of the child.
+which nobody hears finds nothing there and has nothing to do. The status is such an ``int`` as well. The child holds the
+writing end of its pipe too: where this process was killed, the end of the pipe still is the end of the child.
 """
 
 from __future__ import annotations
