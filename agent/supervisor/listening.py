@@ -1,10 +1,14 @@
-"""The control socket: it listens, says who is at the other end, and keeps the number of clients within bounds."""
+"""The control socket: it listens, says who is at the other end, and keeps the number of clients within bounds.
+
+Nobody holds a place for ever: whoever may only read gives his up when all are taken and another one comes.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import struct
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 MOST_CLIENTS: Final = 16
 MOST_OTHERS: Final = 12
 """How many of them may be such that only read: for who may act there is always a place."""
+_SEATED: Final = 10.0
+"""Seconds for which who is told something keeps his place: so that those who come back at once do not oust each other
+without end."""
 _PAUSE: Final = 1.0
 """Seconds without new clients when there is no descriptor left for one."""
 _CREDENTIALS: Final = struct.Struct("iII")
@@ -83,7 +90,7 @@ class Server:
         try:
             peer = _peer(connection)
             first = self._first(peer)
-            has_place = self._make_room(first=first)
+            has_place = self._make_room(peer, first=first)
             client = Client(self, connection, peer, first=first)
         except OSError:
             connection.close()
@@ -93,17 +100,34 @@ class Server:
         else:
             client.dismiss(self.errors.too_many, most=MOST_CLIENTS)
 
-    def _make_room(self, *, first: bool) -> bool:
-        """Tell whether there is a place for one more: whoever sits there longest without a call has to give it up."""
+    def _make_room(self, peer: Peer, *, first: bool) -> bool:
+        """Tell whether there is a place for ``peer``, or make one."""
         rivals = self.clients if first else {one for one in self.clients if not one.first}
         if len(self.clients) < MOST_CLIENTS and (first or len(rivals) < MOST_OTHERS):
             return True
-        longest = min((one for one in rivals if one.idle), key=lambda one: one.since, default=None)
-        if longest is None:
+        yielding = self._yielding(rivals, peer)
+        if yielding is None:
             return False
-        longest.dismiss(self.errors.too_many, most=MOST_CLIENTS)
-        longest.close()
+        yielding.dismiss(self.errors.too_many, most=MOST_CLIENTS)
+        yielding.close()
         return True
+
+    def _yielding(self, rivals: set[Client], peer: Peer) -> Client | None:
+        """Return who gives up a place to ``peer``: whoever sits there longest without a call.
+
+        Where all have one it is a reader who is told things, or does not read them: of the user with the most places
+        who is at it longest. He was there for a while, or his user has more places than that of ``peer`` will have.
+        """
+        idle = [one for one in rivals if one.idle]
+        if idle:
+            return min(idle, key=lambda one: one.since)
+        readers = [one for one in rivals if not one.first]
+        places = Counter(one.peer.user for one in readers)
+        longest = min(readers, key=lambda one: (-places[one.peer.user], one.begun), default=None)
+        if longest is None:
+            return None
+        unfair = places[longest.peer.user] > places[peer.user] + 1
+        return longest if unfair or self.loop.now() - longest.begun >= _SEATED else None
 
 
 def _alive(path: Path) -> bool:

@@ -105,6 +105,8 @@ class Client:
         self.first = first
         self.since = server.loop.now()
         """Since when nothing came from it."""
+        self.begun = self.since
+        """When it began what it is at: it was let in, or made its last call."""
         self._watch()
 
     @property
@@ -234,6 +236,7 @@ class Client:
             return
         made = Call(self, method, parameters, more=call.get("more") is True, oneway=call.get("oneway") is True)
         self._call = None if made.oneway else made
+        self.begun = self._server.loop.now()
         self._server.called(made)
 
     def _dismiss_nonsense(self, reason: str) -> None:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,62 @@ def test_those_who_may_only_read_leave_places_to_those_who_may_act(post: Post) -
     other = post.client()
     other.call("now")
     assert numbers(other.hears(1)) == [0]
+
+
+def readers(post: Post, number: int = MOST_OTHERS) -> list[Peer]:
+    """Return so many clients that may only read, each with a call that goes on."""
+    post.first = False
+    found = []
+    for _ in range(number):
+        before = len(post.calls)
+        found.append(post.client())
+        found[-1].call("watch", more=True)
+        post.until(lambda before=before: len(post.calls) > before)  # type: ignore[misc]
+    return found
+
+
+def test_a_reader_who_is_told_things_for_a_while_gives_way_the_longest_first(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = readers(post)
+    for one in post.calls[1:]:
+        one.answer({"event": 1}, continues=True)
+    old[0].send(b" ")  # to send something is not to begin anew
+    post.until(lambda: post.calls[0].client._incoming)
+    assert post.client().hears(2)[0]["error"] == "x.TooMany", "they have just come"
+    monkeypatch.setattr(listening, "_SEATED", 0.0)
+    new = post.client()
+    new.call("now")
+    assert "number" in new.hears(1)[0]["parameters"]
+    assert old[0].hears(2) == [{"error": "x.TooMany", "parameters": {"most": MOST_CLIENTS}}, None]
+    other = post.client()  # the last one is idle
+    other.call("now")
+    assert "number" in other.hears(1)[0]["parameters"]
+    assert [one.open for one in post.calls[:MOST_OTHERS]] == [False] + [True] * (MOST_OTHERS - 1)
+
+
+def test_a_user_with_many_places_gives_one_to_another_user_at_once(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers(post)
+    monkeypatch.setattr(listening, "_peer", lambda _: replace(post.calls[0].peer, user=4711))
+    new = post.client()
+    new.call("now")
+    assert "number" in new.hears(1)[0]["parameters"]
+    assert [one.open for one in post.calls[:MOST_OTHERS]] == [False] + [True] * (MOST_OTHERS - 1)
+
+
+def test_who_may_act_gives_way_to_nobody_while_his_call_is_under_way(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "_SEATED", 0.0)
+    readers(post)
+    post.first = True
+    for _ in range(MOST_CLIENTS):
+        before = len(post.calls)
+        post.client().call("later")
+        post.until(lambda before=before: len(post.calls) > before)  # type: ignore[misc]
+    assert [one.open for one in post.calls] == [False] * MOST_OTHERS + [True] * MOST_CLIENTS
+    for post.first in (True, False):
+        assert post.client().hears(2)[0]["error"] == "x.TooMany"
 
 
 def test_a_lack_of_descriptors_makes_no_busy_loop_and_is_got_over(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
