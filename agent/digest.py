@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hashlib import sha256
+    from hashlib import sha256 as sha256  # noqa: PLC0414 - so that it is known to be meant for others
 else:
     try:
         from _sha2 import sha256  # Python 3.12 and later

@@ -134,9 +134,10 @@ class Generation:
     @property
     def key_reference(self) -> str:
         """Where the key is, always as a URI: ``pkcs11:`` or ``file:``, the key file in this generation included."""
-        if self.private_key is not None:
-            return file_reference(self.private_key)
-        return self._read(KEY_REFERENCE).decode("ascii").strip()
+        digests = self._digests()
+        if PRIVATE_KEY in digests:
+            return file_reference(self.path / PRIVATE_KEY)
+        return self._matching(KEY_REFERENCE, digests).decode("ascii").strip()
 
     @property
     def description(self) -> dict[str, JSON]:
@@ -171,8 +172,9 @@ class Generation:
 
     def marked(self, key: str, value: JSON) -> bytes:
         """Give what ``credential.json`` holds when the mark ``key`` is set to ``value``; nothing is written here."""
-        marks: dict[str, JSON] = self.marks | {key: value}
-        return documents.encode(self._document() | {"marks": marks})
+        document = self._document()
+        marks: dict[str, JSON] = self._part(document, "marks") | {key: value}
+        return documents.encode(document | {"marks": marks})
 
     def _certificates(self, name: str) -> tuple[bytes, ...]:
         try:
@@ -210,7 +212,7 @@ class Generation:
 
     @property
     def _remedy(self) -> str:
-        identity = self.path.parent.parent.name
+        identity = self.path.parts[-3]
         return (
             f"run 'enrollctl rollback {identity}' if an older certificate is still valid, "
             f"otherwise 'enrollctl enroll {identity}'; then see 'journalctl -k' for disk errors"

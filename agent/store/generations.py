@@ -161,16 +161,17 @@ class IdentityStore:
         """
         if keep < 1:
             raise ValueError("the current generation is always kept")
-        current = self.current
-        if current is None:
+        generations = self.generations
+        if len(generations) <= keep or (current := self.current) is None:
             return ()
-        upto = [generation for generation in self.generations if generation.number <= current.number]
+        upto = [generation for generation in generations if generation.number <= current.number]
         return tuple(upto[:-keep])
 
     def prune(self, keep: int = 3) -> tuple[Generation, ...]:
         """Remove what :meth:`prunable` names, oldest first, durably; return what was removed.
 
-        While the current generation is damaged nothing is removed (:class:`agent.errors.StateCorrupt`).
+        While the current generation is damaged nothing is removed (:class:`agent.errors.StateCorrupt`, where anything
+        would be).
         """
         self._demand_lock()
         doomed = self.prunable(keep)

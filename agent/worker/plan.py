@@ -122,7 +122,7 @@ def make_plan(
         LocalError: a key cannot sign as the profile and the configuration want it.
     """
     profile = profiles.PROFILES[job.authority.profile.value]
-    anchors = _anchors(job, current)
+    rules = peer_rules(job, current)
     old = load(current.certificate) if job.action is Action.RENEW and current else None
     if job.action is Action.RENEW and old is None:
         raise NoCertificate(
@@ -139,7 +139,7 @@ def make_plan(
         _alternatives(copied) if copied else [names.alternative_name(one) for one in job.identity.alternative_names]
     )
 
-    learns = job.authority.trust_anchors is None and not anchors
+    learns = job.authority.trust_anchors is None and not rules.anchors
     key_usage = _KEY_USAGE[job.identity.key.usage]
     if not copied:
         key_usage = key_usage.union(*(_KEY_USAGE[one] for one in job.identity.key.certified_for))
@@ -159,9 +159,9 @@ def make_plan(
             alternative_names=frozenset(alternatives),
             key_usage=key_usage,
             extended_key_usage=purposes,
-            anchors=anchors,
-            intermediates=_links(job, current),
-            rules=profile.algorithms,
+            anchors=rules.anchors,
+            intermediates=rules.intermediates,
+            rules=rules.algorithms,
             now=now,
             clock_trusted=clock_trusted,
             old=old,
@@ -176,7 +176,7 @@ def make_plan(
         extensions=_extensions_again(copied) if copied else wanted_extensions(alternatives, key_usage, purposes),
         old=_old_cert_id(job, method, old),
         originator=originator,
-        rules=peer_rules(job, current),
+        rules=rules,
         expectation=expectation,
         recipient=recipient(job, old),
         certificate_profile=job.authority.certificate_profile,

@@ -143,8 +143,12 @@ def _superseded(store: IdentityStore, generation: Generation, now: datetime) -> 
 def in_grace(generation: Generation, keys: Keyring, now: datetime) -> bool:
     """Tell whether the key of a superseded generation stays on its token for now, so that there is a way back to it."""
     try:
-        reference, since = generation.key_reference, generation.marks.get(SUPERSEDED)
-        if not isinstance(since, str) or KEY_DESTROYED in generation.marks or not _is_configured(keys, reference):
+        marks = generation.marks
+        since = marks.get(SUPERSEDED)
+        if not isinstance(since, str) or KEY_DESTROYED in marks:
+            return False
+        reference = generation.key_reference
+        if not _is_configured(keys, reference):
             return False
     except StateError:
         return False
