@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
@@ -158,32 +159,41 @@ def _read_object(cls: Any, value: object, path: str) -> Any:
 def _read_member(member: Member, value: object, path: str) -> Any:
     if member.optional and value == (None if member.word is None else member.word):
         return None
-    return _read(member.type, value, path)
+    return _reader(member.type)(value, path)
 
 
-def _read(type_: Any, value: object, path: str) -> Any:
+@cache
+def _reader(type_: Any) -> Callable[[object, str], Any]:
+    """Return what reads a value of this type; chosen once, since a document has many values of few types."""
     if get_origin(type_) is tuple:
-        items = _expect(list, value, path)
-        return tuple(_read(entry_type(type_), one, f"{path}[{index}]") for index, one in enumerate(items))
+        return partial(_read_items, entry_type(type_))
     if get_origin(type_) is dict:
-        return {
-            _expect(str, name, path): _read(entry_type(type_), one, _below(path, name))
-            for name, one in _expect(dict, value, path).items()
-        }
-    return _read_object(type_, value, path) if dataclasses.is_dataclass(type_) else _read_scalar(type_, value, path)
-
-
-def _read_scalar(type_: Any, value: object, path: str) -> Any:
+        return partial(_read_entries, entry_type(type_))
+    if dataclasses.is_dataclass(type_):
+        return partial(_read_object, type_)
     if issubclass(type_, StrEnum):
-        word = _expect(str, value, path)
-        if word not in list(type_):
-            raise StructureError(path, f"expected one of {', '.join(type_)}, found {_shown(word)}")
-        return type_(word)
+        return partial(_read_word, type_)
     if type_ is Path:
-        return Path(_expect(str, value, path))
-    if type_ is float:
-        return _read_float(value, path)
-    return _expect(type_, value, path)
+        return lambda value, path: Path(_expect(str, value, path))
+    return _read_float if type_ is float else partial(_expect, type_)
+
+
+def _read_items(entry: Any, value: object, path: str) -> tuple[Any, ...]:
+    items = _expect(list, value, path)
+    return tuple(_reader(entry)(one, f"{path}[{index}]") for index, one in enumerate(items))
+
+
+def _read_entries(entry: Any, value: object, path: str) -> dict[str, Any]:
+    entries = _expect(dict, value, path)
+    return {_expect(str, name, path): _reader(entry)(one, _below(path, name)) for name, one in entries.items()}
+
+
+def _read_word(choices: type[StrEnum], value: object, path: str) -> StrEnum:
+    word = _expect(str, value, path)
+    try:
+        return choices(word)
+    except ValueError:
+        raise StructureError(path, f"expected one of {', '.join(choices)}, found {_shown(word)}") from None
 
 
 def _read_float(value: object, path: str) -> float:

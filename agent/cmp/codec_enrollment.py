@@ -192,14 +192,17 @@ def _write_confirmation(body: CertConfirm) -> bytes:
 
 
 def _write_cert_status(status: CertStatus) -> bytes:
-    value = schema.CertStatus()
-    value["certHash"] = status.cert_hash
-    value["certReqId"] = status.cert_req_id
-    if status.status is not None:
-        write_status(value["statusInfo"], status.status)
-    if status.hash_alg is not None:
-        value["hashAlg"] = der.unwrap(status.hash_alg)
-    return asn1.encode(value)
+    info, hash_ = status.status, status.hash_alg
+    return der.wrap(
+        der.SEQUENCE,
+        der.wrap(der.OCTET_STRING, status.cert_hash),
+        integer(status.cert_req_id),
+        asn1.encode(write_status(schema.PKIStatusInfo(), info)) if info is not None else b"",
+        der.wrap(_HASH_ALG, der.wrap(der.SEQUENCE, der.unwrap(hash_))) if hash_ is not None else b"",
+    )
+
+
+_HASH_ALG: Final = 0xA0
 
 
 def _read_pkiconf(_: BodyType, octets: bytes) -> PkiConf:

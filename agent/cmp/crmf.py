@@ -23,6 +23,12 @@ from agent.cmp.messages import generalized_time, moment
 if TYPE_CHECKING:
     from datetime import datetime
 
+_PRIMITIVE: Final = 0x80
+"""Class and form of an implicit tag over what has no parts; the number is added."""
+_CONSTRUCTED: Final = 0xA0
+_UTC_TIME: Final = 0x17
+_GENERALIZED_TIME: Final = 0x18
+
 
 def decode_message(octets: bytes) -> CertReqMsg:
     """Read the DER of a CertReqMsg.
@@ -47,23 +53,37 @@ def decode_message(octets: bytes) -> CertReqMsg:
 
 def encode_message(message: CertReqMsg) -> bytes:
     """Return the DER of a CertReqMsg."""
-    value = schema.CertReqMsg()
-    value["certReq"] = _write_request(message.request)
-    if message.possession is not None:
-        _write_possession(value["popo"], message.possession)
-    if message.reg_info:
-        value["regInfo"] = _write_attributes(message.reg_info)
-    return asn1.encode(value)
+    return der.wrap(
+        der.SEQUENCE,
+        encode_request(message.request),
+        _write_possession(message.possession) if message.possession is not None else b"",
+        _write_attributes(message.reg_info),
+    )
 
 
 def encode_request(request: CertRequest) -> bytes:
     """Return the DER of CertRequest: what a POP signature covers (RFC 4211 4.1)."""
-    return asn1.encode(_write_request(request))
+    return der.wrap(
+        der.SEQUENCE,
+        der.wrap(der.INTEGER, der.integer_contents(request.cert_req_id)),
+        encode_template(request.template),
+        _write_attributes(request.controls),
+    )
 
 
 def encode_template(template: CertTemplate) -> bytes:
     """Return the DER of a CertTemplate."""
-    return asn1.encode(_write_template(template))
+    return der.wrap(
+        der.SEQUENCE,
+        _number(0, template.version),
+        _number(1, template.serial_number),
+        _implicit(2, template.signing_alg),
+        _explicit(3, template.issuer),
+        _write_validity(template),
+        _explicit(5, template.subject),
+        _implicit(6, template.public_key),
+        _implicit(9, template.extensions),
+    )
 
 
 def decode_template(octets: bytes) -> CertTemplate:
@@ -93,17 +113,12 @@ def decode_cert_id(octets: bytes) -> CertId:
     return CertId(asn1.encode(value["issuer"]), int(value["serialNumber"]))
 
 
-def _write_request(request: CertRequest) -> Any:
-    value = schema.CertRequest()
-    value["certReqId"] = request.cert_req_id
-    value["certTemplate"] = _write_template(request.template)
-    if request.controls:
-        value["controls"] = _write_attributes(request.controls)
-    return value
-
-
 _WHOLE_OCTETS: Final = b"\x00"
 """What a BIT STRING begins with when all bits of its last octet count."""
+
+
+_POP_KEYS: Final = {PopKey.ENCIPHERMENT: 2, PopKey.AGREEMENT: 3}
+"""Tags of the arms of ProofOfPossession for keys that do not sign."""
 
 
 def _read_possession(value: Any) -> Possession:
@@ -129,18 +144,16 @@ def _read_possession(value: Any) -> Possession:
     return PopSubsequent(PopKey(kind), SubsequentMessage(method))
 
 
-def _write_possession(target: Any, possession: Possession) -> None:
+def _write_possession(possession: Possession) -> bytes:
     match possession:
         case RaVerified():
-            target["raVerified"] = b""
+            return der.wrap(_PRIMITIVE | 0)
         case PopSignature():
-            signing = target["signature"]
-            if possession.input is not None:
-                signing["poposkInput"] = der.unwrap(possession.input)
-            signing["algorithmIdentifier"] = der.unwrap(possession.algorithm)
-            signing["signature"] = _WHOLE_OCTETS + possession.signature
+            signature = der.wrap(der.BIT_STRING, _WHOLE_OCTETS, possession.signature)
+            algorithm = der.wrap(der.SEQUENCE, der.unwrap(possession.algorithm))
+            return der.wrap(_CONSTRUCTED | 1, _implicit(0, possession.input), algorithm, signature)
         case PopSubsequent():
-            target[possession.key.value]["subsequentMessage"] = der.integer_contents(possession.method)
+            return der.wrap(_CONSTRUCTED | _POP_KEYS[possession.key], _number(1, possession.method))
 
 
 def _read_time(value: Any) -> datetime | None:
@@ -152,13 +165,20 @@ def _read_time(value: Any) -> datetime | None:
     return moment(written)
 
 
-def _write_time(target: Any, when: datetime) -> None:
+def _write_validity(template: CertTemplate) -> bytes:
+    ends = (template.not_before, template.not_after)
+    if ends == (None, None):
+        return b""
+    times = (der.wrap(_CONSTRUCTED | number, _write_time(when)) for number, when in enumerate(ends) if when is not None)
+    return der.wrap(_CONSTRUCTED | 4, *times)
+
+
+def _write_time(when: datetime) -> bytes:
     # RFC 5280 4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050; two digits mean nothing before 1950.
     written = generalized_time(when)
     if "1950" <= written[:4] < "2050":
-        target["utcTime"] = written[2:]
-    else:
-        target["generalTime"] = written
+        return der.wrap(_UTC_TIME, written[2:].encode())
+    return der.wrap(_GENERALIZED_TIME, written.encode())
 
 
 _TEMPLATE_NUMBERS: Final = (("version", "version"), ("serialNumber", "serial_number"))
@@ -182,20 +202,6 @@ def _read_template(value: Any) -> CertTemplate:
     return CertTemplate(**found)
 
 
-def _write_template(template: CertTemplate) -> Any:
-    value = schema.CertTemplate()
-    for theirs, ours in _TEMPLATE_NUMBERS:
-        if (number := getattr(template, ours)) is not None:
-            value[theirs] = der.integer_contents(number)
-    for theirs, ours in _TEMPLATE_TIMES:
-        if (when := getattr(template, ours)) is not None:
-            _write_time(value["validity"][theirs], when)
-    for theirs, ours in _TEMPLATE_OCTETS:
-        if (octets := getattr(template, ours)) is not None:
-            value[theirs] = der.unwrap(octets)
-    return value
-
-
 def _read_attributes(raw: Any) -> tuple[Attribute, ...]:
     return tuple(map(_read_attribute, asn1.items(asn1.whole(raw))))
 
@@ -208,4 +214,21 @@ def _read_attribute(octets: bytes) -> Attribute:
 
 
 def _write_attributes(attributes: tuple[Attribute, ...]) -> bytes:
-    return b"".join(asn1.write_typed(one.type, one.value) for one in attributes)
+    """Return the list of attributes; nothing for none, since both of CRMF's lists have one at least."""
+    entries = [asn1.write_typed(one.type, one.value) for one in attributes]
+    return der.wrap(der.SEQUENCE, *entries) if entries else b""
+
+
+def _number(tag: int, number: int | None) -> bytes:
+    """Return an INTEGER under an implicit tag; nothing for None."""
+    return b"" if number is None else der.wrap(_PRIMITIVE | tag, der.integer_contents(number))
+
+
+def _implicit(tag: int, sequence: bytes | None) -> bytes:
+    """Return the SEQUENCE ``sequence`` with ``tag`` in the place of its own; nothing for None."""
+    return b"" if sequence is None else der.wrap(_CONSTRUCTED | tag, der.unwrap(sequence))
+
+
+def _explicit(tag: int, sequence: bytes | None) -> bytes:
+    """Return the SEQUENCE ``sequence`` inside of ``tag``; nothing for None."""
+    return b"" if sequence is None else der.wrap(_CONSTRUCTED | tag, der.wrap(der.SEQUENCE, der.unwrap(sequence)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
-from agent.cmp import asn1, der, schema
+from agent.cmp import asn1, der
 from agent.cmp.errors import LocalError, MalformedMessage
 from agent.cmp.failures import clean_text
 from agent.cmp.name_keys import name_key
@@ -164,12 +164,12 @@ def extensions(parts: Iterable[tuple[x509.ExtensionType, bool]]) -> bytes | None
 
 
 def _extension(extension: x509.ExtensionType, *, critical: bool) -> bytes:
-    value = schema.Extension()
-    value["extnID"] = extension.oid.dotted_string
-    if critical:
-        value["critical"] = True
-    value["extnValue"] = extension.public_bytes()
-    return asn1.encode(value)
+    value = der.wrap(der.OCTET_STRING, extension.public_bytes())
+    return asn1.write_typed(extension.oid.dotted_string, _CRITICAL + value if critical else value)
+
+
+_CRITICAL: Final = b"\x01\x01\xff"
+"""BOOLEAN TRUE; its DEFAULT, FALSE, is left out."""
 
 
 _ALTERNATIVES: Final[dict[str, Any]] = {

@@ -326,16 +326,6 @@ class Pbmac1Params(univ.Sequence):
     componentType = _fields(("keyDerivationFunc", Raw()), ("messageAuthScheme", Raw()))  # noqa: N815
 
 
-class Extension(univ.Sequence):
-    """RFC 5280 4.1; FALSE is the default of ``critical`` and so is left out."""
-
-    componentType = _fields(  # noqa: N815
-        ("extnID", univ.ObjectIdentifier()),
-        namedtype.DefaultedNamedType("critical", univ.Boolean(value=False)),
-        ("extnValue", univ.OctetString()),
-    )
-
-
 class CertificationRequestInfo(univ.Sequence):
     """RFC 2986 4.1; ``attributes`` are the contents of the SET."""
 
