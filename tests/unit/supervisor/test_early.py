@@ -118,6 +118,15 @@ def test_it_leaves_by_itself_when_whoever_started_it_is_killed() -> None:
         assert (process.stdout.read(), process.stderr.read()) == (b"", b"")
 
 
+def test_without_a_job_it_leaves_without_a_word() -> None:
+    with Early() as one:
+        process = one._process
+        assert process is not None
+        one._writers.close()
+        select.select([process.exited], [], [], DEADLINE)
+        assert (process.poll(), process.read()) == (0, b"")
+
+
 def test_it_refuses_a_bad_job_as_any_other_does() -> None:
     with Early() as one:
         process = one.give(json.dumps({"version": 2}).encode())
