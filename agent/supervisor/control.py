@@ -93,8 +93,15 @@ class Control:
             wishes: dict[str, type] = dict.fromkeys(WISHES[action], bool)
             self._methods[f"{INTERFACE}.{method}"] = _Method(self._job(action), name | wishes, acts=True)
         self._server = Server(loop, directory / SOCKET, self._called, errors=_ERRORS, first=may_act)
+        self.directory = directory
+        """Where it listens."""
         teller.listeners.append(self._happened)
         keeper.on_settled.append(self._settled)
+
+    def move(self, directory: Path) -> None:
+        """Listen in ``directory`` instead. Raise :class:`OSError`: nothing has changed then."""
+        self._server.move(directory / SOCKET)
+        self.directory = directory
 
     def close(self) -> None:
         """Listen no longer."""

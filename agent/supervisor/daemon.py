@@ -54,6 +54,8 @@ class Daemon:
         self._code = 0
         self._refused = ""
         """Why the file that was read last is not in use."""
+        self._unheard = ""
+        """Why there is no control socket where the file says."""
         self.notifier = Notifier()
         self.loop = Loop(slice_=min(SLICE, self.notifier.watchdog_interval or SLICE))
         self.calendar = Calendar()
@@ -162,14 +164,20 @@ class Daemon:
 
     def _open_control(self, directory: Path) -> None:
         """Listen for commands; the certificates are looked after all the same where that cannot be done."""
-        if self._control is not None:
-            return
+        self._unheard = ""
         try:
-            self._control = Control(self.loop, self.keeper, self.teller, directory, self.reload)
+            if self._control is None:
+                self._control = Control(self.loop, self.keeper, self.teller, directory, self.reload)
+            elif self._control.directory != directory:
+                self._control.move(directory)
         except OSError as error:
-            remedy = f"See that {directory} is there and ours, and that no other enrolld runs; then restart."
-            note = f"there is no control socket in {directory}: {error.strerror or error}"
-            self.teller.tell(Event.NOTE, {"REMEDY": remedy}, note=note)
+            self._unheard = f"there is no control socket in {directory}: {error.strerror or error}"
+            remedy = f"See that {directory} is there and ours, and that no other enrolld runs"
+            if self._control is not None:
+                self._unheard += f"; the one in {self._control.directory} is still in use"
+                remedy += ", and that the unit lets it write there (RuntimeDirectory=)"
+            remedy += "; then run 'systemctl restart enrolld'."
+            self.teller.tell(Event.NOTE, {"REMEDY": remedy}, note=self._unheard)
 
     def _metrics_in(self, seconds: float) -> None:
         if not self._metrics_again:
@@ -262,7 +270,7 @@ class Daemon:
 
     def _status(self) -> str:
         status = summary(self.keeper.identities.values(), self.calendar.now())
-        return f"{status}; {self._refused}" if self._refused else status
+        return "; ".join(one for one in (status, self._refused, self._unheard) if one)
 
 
 def _counted(configuration: Configuration, most: int = 5) -> str:

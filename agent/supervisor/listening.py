@@ -40,33 +40,30 @@ class Server:
     def __init__(
         self, loop: Loop, path: Path, called: Callable[[Call], None], *, errors: Errors, first: Callable[[Peer], bool]
     ) -> None:
-        """Listen. ``first`` tells for whom there is always a place. Raise :class:`OSError` when it cannot be done.
-
-        A socket that nobody listens on is replaced; one that somebody does is left alone (``EADDRINUSE``).
-        """
+        """Listen. ``first`` tells for whom there is always a place. Raise :class:`OSError` when it cannot be done."""
         self.loop = loop
         self.called = called
         self.errors = errors
         self.clients: set[Client] = set()
         self._first = first
         self._path = path
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            if not _alive(path):
-                path.unlink(missing_ok=True)
-            self._listener.bind(os.fspath(path))
-            path.chmod(0o660)
-            self._listener.listen(4 * MOST_CLIENTS)
-            self._listener.settimeout(0)
-        except OSError:
-            self._listener.close()
-            raise
+        self._listener = _listener(path)
+        self._listen()
+
+    def move(self, path: Path) -> None:
+        """Listen on ``path`` instead; whoever is connected stays. Raise :class:`OSError`: nothing has changed then."""
+        listener = _listener(path)
+        self._stop_listening()
+        self._path, self._listener = path, listener
         self._listen()
 
     def close(self) -> None:
         """Hang up, and listen no longer."""
         for client in tuple(self.clients):
             client.close()
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
         self.loop.forget(self._listener)
         self._listener.close()
         with suppress(OSError):
@@ -128,6 +125,25 @@ class Server:
             return None
         unfair = places[longest.peer.user] > places[peer.user] + 1
         return longest if unfair or self.loop.now() - longest.begun >= _SEATED else None
+
+
+def _listener(path: Path) -> socket.socket:
+    """Return a socket that listens on ``path``. Raise :class:`OSError`.
+
+    A socket that nobody listens on is replaced; one that somebody does is left alone (``EADDRINUSE``).
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if not _alive(path):
+            path.unlink(missing_ok=True)
+        listener.bind(os.fspath(path))
+        path.chmod(0o660)
+        listener.listen(4 * MOST_CLIENTS)
+        listener.settimeout(0)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _alive(path: Path) -> bool:

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import varlink
 
 from agent.labca import LabCa, LabCaSettings, running
 from agent.overview import Overview, look
@@ -25,6 +26,7 @@ from agent.supervisor.clocks import ClockFile
 from agent.supervisor.daemon import Daemon
 from agent.supervisor.hearing import Hearing
 from agent.supervisor.telling import Teller
+from tests.station import asked
 from tests.unit.supervisor.daemons import CONFIG, Running, call, daemon, eventually
 
 
@@ -163,6 +165,34 @@ def test_a_broken_file_is_refused_and_the_old_one_stays_in_use(still: Running) -
     still.process.send_signal(signal.SIGHUP)
     assert eventually(lambda: "looking after ike, oam" in still.errors())
     assert eventually(lambda: look(still.directory / "state", "oam").retry_at is not None)
+
+
+def test_a_reload_moves_the_control_socket_and_says_why_where_it_cannot(still: Running) -> None:
+    def reload(runtime: str) -> None:
+        still.configure(text.replace("runtime-directory: run", f"runtime-directory: {runtime}"))
+        still.said.clear()
+        still.process.send_signal(signal.SIGHUP)
+        assert still.notifies("READY=1")
+
+    text, old = (still.directory / "enrolld.yaml").read_text(), still.control
+    new = still.directory / "elsewhere" / old.name
+    reload("elsewhere")
+    assert "there is no control socket in" in still.errors()
+    assert f"the one in {old.parent} is still in use" in still.errors()
+    assert any(one.startswith("STATUS=") and f"no control socket in {new.parent}" in one for one in still.said)
+    assert "identities" in asked(old, "io.enrolld.control.List")[0]["parameters"]
+    with varlink.Client(f"unix:{old}") as connected, connected.open("io.enrolld.control") as before:
+        assert before.List()["identities"]
+        new.parent.mkdir(mode=0o700)
+        reload("elsewhere")
+        assert "identities" in asked(new, "io.enrolld.control.List")[0]["parameters"]
+        assert not old.exists()
+        assert before.List()["identities"], "whoever is connected stays"
+    last = [one for one in still.said if one.startswith("STATUS=")][-1]
+    assert "no control socket" not in last
+    still.process.send_signal(signal.SIGTERM)
+    still.process.wait(60)
+    assert not new.exists()
 
 
 def test_it_goes_on_when_nobody_reads_standard_error_any_more(tmp_path: Path) -> None:
