@@ -16,12 +16,12 @@ from agent.cli.checks.kernel_clock import Synchronisation, synchronisation
 from agent.cli.checks.registry import Finding, Scope, Site, check, failed, ok, skipped, warning
 from agent.errors import ConfigurationError
 from agent.policy import clock
+from agent.supervisor.room import ENOUGH
 
 SYSTEMD: Final = Path("/run/systemd/system")
 JOURNAL: Final = Path("/run/systemd/journal/socket")
 SERVICE: Final = "enrolld.service"
 _MEBIBYTE: Final = 1_048_576
-_TOO_LITTLE: Final = _MEBIBYTE
 _LITTLE: Final = 16 * _MEBIBYTE
 """A generation takes some 20 kilobytes; less than this means that something else fills the disk."""
 _FEW_FILES: Final = 200
@@ -118,7 +118,7 @@ def _stray(directory: Path, owner: int) -> Path | None:
 
 @check("free-space", Scope.MACHINE, needs=("configuration", "state-directory"))
 def free_space(site: Site, _: str) -> Finding:
-    """The disk of the state directory has room for another generation."""
+    """The disk of the state directory has room for the largest answer, and for another generation."""
     path = site.given().state_directory
     try:
         free = shutil.disk_usage(path).free
@@ -128,7 +128,7 @@ def free_space(site: Site, _: str) -> Finding:
         return failed(f"{path}: {error.strerror}", "See 'dmesg' for disk errors.")
     make_room = f"Make room on the disk of {path}: 'df {shlex.quote(str(path))}' shows which it is."
     amount = f"{free / _MEBIBYTE:.0f} MiB free"
-    if free < _TOO_LITTLE or (total and files == 0):
+    if free < ENOUGH or (total and files == 0):
         return failed(f"{amount}, {files} files" if total else amount, make_room)
     if free < _LITTLE or (total and files < _FEW_FILES):
         return warning(f"{amount}, {files} files" if total else amount, make_room)

@@ -21,6 +21,7 @@ from agent.config import load
 from agent.labca import LabCa
 from agent.store import pem
 from agent.store.credential import Credential
+from agent.supervisor.room import ENOUGH
 from hsm.algorithms import KeyAlgorithm
 from hsm.software import SoftwareKeyStore
 from tests.printed import valid
@@ -311,7 +312,12 @@ def test_what_systemd_says_of_the_service_is_judged(change: dict[str, str], stat
 
 def test_a_full_disk_is_found(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(station.state)
-    for free, status in ((0, Status.FAILED), (5_000_000, Status.WARNING), (500_000_000, Status.OK)):
+    for free, status in (
+        (0, Status.FAILED),
+        (ENOUGH - 1, Status.FAILED),
+        (5_000_000, Status.WARNING),
+        (500_000_000, Status.OK),
+    ):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
         assert examined(station, "free-space").status is status
 
