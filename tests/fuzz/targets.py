@@ -44,7 +44,7 @@ from agent.cmp.reading import read
 from agent.cmp.trust import build_path
 from agent.config.reference.example import example
 from agent.contract import Action, Job, Outcome, Progress, Verdict
-from agent.errors import ConfigurationError, NotCmp, ServerBusy, StateCorrupt, Unreachable
+from agent.errors import ConfigurationError, NotCmp, ServerBusy, StateCorrupt, StateNewer, Unreachable
 from agent.labca import LabCa
 from agent.net.http import CmpClient
 from agent.settings import HttpSettings
@@ -497,10 +497,10 @@ TARGETS: Final = {
         Target(name="configuration", read=_configuration, errors=(ConfigurationError,), seeds=_configurations),
         Target(name="job", read=_job, errors=(StructureError,), seeds=_jobs),
         Target(name="line", read=_line, errors=(), seeds=_lines),
-        Target(name="snapshot", read=_snapshot, errors=(StateCorrupt, LocalError), seeds=_snapshots),
-        Target(name="record", read=_record, errors=(StateCorrupt,), seeds=_records),
-        Target(name="credential", read=_credential, errors=(StateCorrupt,), seeds=_credentials),
-        Target(name="deployment", read=_deployment, errors=(StateCorrupt,), seeds=_deployments),
+        Target(name="snapshot", read=_snapshot, errors=(StateCorrupt, StateNewer, LocalError), seeds=_snapshots),
+        Target(name="record", read=_record, errors=(StateCorrupt, StateNewer), seeds=_records),
+        Target(name="credential", read=_credential, errors=(StateCorrupt, StateNewer), seeds=_credentials),
+        Target(name="deployment", read=_deployment, errors=(StateCorrupt, StateNewer), seeds=_deployments),
         Target(name="journal", read=_journal, errors=(), seeds=_entries),
         Target(
             name="provisioning",
