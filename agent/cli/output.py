@@ -160,7 +160,7 @@ def harmless(text: str) -> str:
     """Return ``text`` with every character escaped that is not for printing; lines stay lines."""
     if text.isprintable():
         return text
-    return "\n".join("".join(_escaped(character) for character in line) for line in text.split("\n"))
+    return "\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in text.split("\n"))
 
 
 def _escaped(character: str) -> str:
