@@ -84,7 +84,8 @@ class Keeper:
 
     def take(self, configuration: Configuration) -> None:
         """Look after what ``configuration`` names from now on. Running jobs go on with what they were given."""
-        self._configuration = configuration
+        before, self._configuration = self._configuration, configuration
+        moved = before is not None and before.common.state_directory != configuration.common.state_directory
         for name in self.identities.keys() - configuration.identities.keys():
             kept = self.identities[name]
             gone = ConfigurationError(f"{name} is no longer configured", remedy="Nothing, if that was meant.")
@@ -95,7 +96,9 @@ class Keeper:
                 del self.identities[name]
         for name in configuration.identities:
             kept = self.identities.setdefault(name, Kept(name))
-            if kept.by_person or kept.work is not None:
+            if moved:
+                kept.owed = None  # what was to be written down belongs to the other directory
+            if moved or kept.by_person or kept.work is not None:
                 self.wake(name)
             else:
                 self.look_soon(name)

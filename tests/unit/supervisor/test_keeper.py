@@ -537,6 +537,42 @@ def test_a_reload_lets_running_jobs_end_and_drops_who_is_gone(tmp_path: Path) ->
     assert sorted(post.jobs) == [("a", "enroll"), ("b", "enroll"), ("d", "enroll")]
 
 
+def test_a_reload_with_another_state_directory_starts_there_at_once(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(Verdict.UNREACHABLE)
+    post.pass_(6 * HOUR)
+    assert post.next_in() > 60
+    post.answer["ike"] = ISSUED
+    post.state = tmp_path / "other"
+    post.state.mkdir(mode=0o700)
+    post.configure("ike")
+    post.pass_(2)
+    assert post.staff.log[-1].job.state_directory == post.state
+    assert post.keeper.identities["ike"].usable
+
+
+def test_what_could_not_be_written_into_a_state_directory_is_not_owed_to_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike")
+    full, write = post.state, atomic._write_new
+
+    def refuse(path: Path, *of: Any) -> None:
+        if path.is_relative_to(full):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, *of)
+
+    post.pass_(0.5)
+    monkeypatch.setattr(atomic, "_write_new", refuse)
+    post.pass_(2)
+    assert post.keeper.identities["ike"].owed is not None
+    post.state = tmp_path / "other"
+    post.state.mkdir(mode=0o700)
+    post.configure("ike")
+    post.pass_(2)
+    assert post.keeper.identities["ike"].usable
+
+
 def test_a_storm_of_reloads_is_one_look_at_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
 
