@@ -2,12 +2,13 @@
 
 It loads what does a job, waits for one on standard input, and from then on is what ``python -I -m agent.worker`` is.
 Where that ends without one there is nothing to do, and it leaves without a word. The descriptors are those that the job
-may name; what it starts itself does not get the ones that were not needed.
+may name, and the ones that it does not need are closed.
 """
 
 from __future__ import annotations
 
-import fcntl
+import os
+import select
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
@@ -23,12 +24,23 @@ if TYPE_CHECKING:
 def main(descriptors: list[int]) -> int:
     """Run the worker; return its exit code."""
     cores.prevent()
-    for one in descriptors:
-        fcntl.fcntl(one, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     with suppress(Exception):  # there may be no job; where there is one this happens again, and is reported
         forking.load()
     given = cast("BufferedReader", sys.stdin.buffer)
-    return worker.main() if given.peek(1) else 0
+    if not given.peek(1):
+        return 0
+    _close_empty(descriptors)
+    return worker.main()
+
+
+def _close_empty(descriptors: list[int]) -> None:
+    """Close those in which there is nothing: what is secret is written before the job."""
+    poll = select.poll()
+    for one in descriptors:
+        poll.register(one, select.POLLIN)
+    filled = {one for one, events in poll.poll(0) if events & select.POLLIN}
+    for one in set(descriptors) - filled:
+        os.close(one)
 
 
 if __name__ == "__main__":

@@ -397,7 +397,8 @@ PROCESSES: Final = (
         + at(
             "supervisor/test_forks",
             "it_has_the_descriptors_its_job_names_and_the_pipe_of_its_status_and_no_others",
-        ),
+        )
+        + at("supervisor/test_early", "it_keeps_no_pipe_that_its_job_does_not_need"),
     ),
     Claim(
         "What workers are forked from reads no job, no secret and no key; nothing that is random is the same in two "

@@ -137,23 +137,28 @@ def test_it_refuses_a_bad_job_as_any_other_does() -> None:
     process.close()
 
 
-def test_what_it_starts_gets_none_of_the_pipes_that_were_not_needed(tmp_path: Path) -> None:
-    """A hook, or what a vendor's library starts, inherits nothing that the job did not give it."""
+def test_it_keeps_no_pipe_that_its_job_does_not_need(tmp_path: Path) -> None:
     script = f"""
-import os, subprocess, sys
+import os, sys
 from agent.worker import __main__ as worker, early, forking
 forking.load = lambda: None
-told = open({str(tmp_path / "told")!r}, "w")
-worker.main = lambda: subprocess.run(["ls", "/proc/self/fd"], close_fds=False, stdout=told).returncode
+def main():
+    with open({str(tmp_path / "told")!r}, "w") as told:
+        print(*os.listdir("/proc/self/fd"), file=told)
+    return 0
+worker.main = main
 early.main([int(one) for one in sys.argv[1:]])
 """
     with Early((sys.executable, "-c", script)) as one:
+        secret = one.holding(b"s3cret")
         process = one.give(b"{}")
     assert process is not None
     select.select([process.exited], [], [], DEADLINE)
     assert process.poll() == 0
     process.close()
-    assert len((tmp_path / "told").read_text().split()) == 4  # the directory itself is one
+    open_there = set(map(int, (tmp_path / "told").read_text().split()))
+    assert {0, 1, 2, secret} <= open_there
+    assert len(open_there) == 6  # with the file that is written and the directory that is read
 
 
 def test_its_command_is_that_of_a_worker_but_for_the_module() -> None:
