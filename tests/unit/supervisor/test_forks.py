@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import os
 import select
 import signal
@@ -166,6 +167,33 @@ def test_it_can_be_asked_to_end() -> None:
         child.ask_to_end()
         assert ended(child).text == "the worker ended with status 3 and no outcome"
         child.process.signal(signal.SIGTERM)  # it has ended: nothing happens
+
+
+STATE = (
+    """
+import resource
+same = "SigB", "SigI", "SigC", "Umas", "Uid:", "Gid:", "Grou", "CapE", "NoNe", "Secc", "Thre"
+state = [one.split() for one in open("/proc/self/status") if one[:4] in same]
+state += [sorted(os.environ.items()), os.getcwd(), os.getpgrp() == os.getpid(), os.getpriority(os.PRIO_PROCESS, 0)]
+state += [[one for one in open("/proc/self/limits") if "core file" not in one]]  # of which a worker lowers one itself
+state += [open("/proc/self/oom_score_adj").read(), os.getsid(0)]
+state += [os.get_inheritable(one) for one in range(3)] + [os.get_blocking(one) for one in range(3)]
+state += [os.readlink(f"/proc/self/fd/{one}").partition(":")[0] for one in range(3)] + [sys.stdin.read()[:1]]
+say(json.dumps({"progress": {"event": "sent", "text": json.dumps(state)}})); say("""
+    + repr(ISSUED)
+    + ")\n"
+)
+
+
+def test_it_is_in_every_way_as_one_that_was_started_by_exec() -> None:
+    heard: list[Progress] = []
+    limit = 1 << 30
+    started = Child(JOB, Secrets(), heard.append, deadline=60, command=worker(STATE), address_space=limit)
+    assert ended(started).verdict is Verdict.ISSUED
+    with serving(f"exec({STATE!r}, globals())", address_space=limit) as server:
+        assert ended(child_of(server, heard=heard.append)).verdict is Verdict.ISSUED
+    exec_, forked = (json.loads(one.text) for one in heard)
+    assert forked == exec_
 
 
 def test_what_is_random_differs_from_one_to_the_next() -> None:
