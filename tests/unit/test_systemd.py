@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from agent.settings import DaemonSettings
 
 FOLDER = Path(__file__).parents[2] / "systemd"
 SERVICE = FOLDER / "enrolld.service"
@@ -32,6 +35,13 @@ def verify(place: Path) -> tuple[int, str]:
 def test_the_service_has_no_unknown_or_wrong_directive(installed: Path) -> None:
     # An unknown directive is only a line on standard error.
     assert verify(installed) == (0, "")
+
+
+def test_as_many_workers_as_may_be_configured_have_room_each_with_a_command_that_runs_another() -> None:
+    (workers,) = (one for one in fields(DaemonSettings) if one.name == "workers")
+    found = re.search("^TasksMax=([0-9]+)$", SERVICE.read_text(), re.MULTILINE)
+    assert found is not None
+    assert int(found[1]) > 3 * workers.metadata["bounds"][1] + 3  # enrolld, what forks, and who reads the configuration
 
 
 def test_a_worker_that_the_kernel_ends_for_want_of_memory_does_not_end_the_service() -> None:
