@@ -44,13 +44,10 @@ def _is_shared(one: Target) -> bool:
     own = one.own.directory
     if own is None:
         return False
-    others = (
-        (name, other.directory)
-        for name, identity in one.settings.identities.items()
-        for other in identity.deploy
-        if other is not one.own and other.directory is not None
+    return any(
+        other is not one.own and other.directory is not None and not _keep_apart(one.name, own, name, other.directory)
+        for name, other in one.directories.get(own.path, ())
     )
-    return any(other.path == own.path and not _keep_apart(one.name, own, name, other) for name, other in others)
 
 
 def _keep_apart(own_name: str, own: DirectoryTarget, name: str, other: DirectoryTarget) -> bool:

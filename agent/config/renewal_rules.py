@@ -20,21 +20,23 @@ def _is_unknown_to_3gpp(one: Identity) -> bool:
     return one.own.renewal.method == RenewalMethod.CR and authority is not None and authority.profile in _KNOWN_TO_3GPP
 
 
-def _signers(one: Identity) -> list[str]:
-    """Return the identities that could sign for this one."""
-    return [
-        name
-        for name, other in one.settings.identities.items()
-        if name != one.name and other.authority == one.own.authority and other.key.usage == KeyUsage.SIGNATURE
-    ]
+def _could_sign(name: str | None, one: Identity) -> bool:
+    """Tell whether ``name`` is another identity that could sign for this one."""
+    other = None if name is None else one.settings.identities.get(name)
+    return (
+        other is not None
+        and name != one.name
+        and other.authority == one.own.authority
+        and other.key.usage == KeyUsage.SIGNATURE
+    )
 
 
 def _has_no_signer(one: Identity) -> bool:
-    return one.own.renewal.method == RenewalMethod.CR and one.own.renewal.signer not in _signers(one)
+    return one.own.renewal.method == RenewalMethod.CR and not _could_sign(one.own.renewal.signer, one)
 
 
 def _nearest_signer(one: Identity) -> str:
-    known = _signers(one)
+    known = [name for name in one.settings.identities if _could_sign(name, one)]
     return choose(one.own.renewal.signer or "", known) if known else "add one, or choose method enroll"
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import field
+from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from agent.config.findings import KeyPath, Notice
@@ -20,6 +23,9 @@ class Entry(Generic[S]):
     settings: Settings
     name: str
     own: S
+    directories: Mapping[Path, list[tuple[str, DeployTarget]]] = field(default_factory=dict)
+    """For a consumer: the consumers that have each directory, with their identities. A thousand do not look for each
+    other one by one."""
 
 
 Authority: TypeAlias = Entry[AuthoritySettings]
@@ -54,10 +60,12 @@ def apply(book: RuleBook, settings: Settings) -> Iterator[Notice]:
     yield from _check(book.whole, Entry(settings, "", settings), ())
     for name, authority in _named(settings.authorities):
         yield from _check(book.authority, Entry(settings, name, authority), ("authorities", name))
+    directories = _directories(settings) if book.target else {}
     for name, identity in _named(settings.identities):
         yield from _check(book.identity, Entry(settings, name, identity), ("identities", name))
         for index, target in enumerate(_targets(identity)):
-            yield from _check(book.target, Entry(settings, name, target), ("identities", name, "deploy", index))
+            entry = Entry(settings, name, target, directories)
+            yield from _check(book.target, entry, ("identities", name, "deploy", index))
     for name, token in _named(settings.tokens):
         yield from _check(book.token, Entry(settings, name, token), ("tokens", name))
 
@@ -77,6 +85,16 @@ def _named(table: Mapping[str, S]) -> list[tuple[str, S]]:
         return list(table.items())
     except UnreadValue:
         return []
+
+
+def _directories(settings: Settings) -> dict[Path, list[tuple[str, DeployTarget]]]:
+    found: dict[Path, list[tuple[str, DeployTarget]]] = {}
+    for name, identity in _named(settings.identities):
+        for target in _targets(identity):
+            with suppress(UnreadValue):
+                if target.directory is not None:
+                    found.setdefault(target.directory.path, []).append((name, target))
+    return found
 
 
 def _targets(identity: IdentitySettings) -> tuple[DeployTarget, ...]:

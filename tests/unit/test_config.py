@@ -420,6 +420,28 @@ def test_a_thousand_identities_load() -> None:
     assert len(parse(text).identities) == 1000
 
 
+@pytest.mark.parametrize(
+    "each",
+    [
+        "deploy: [{directory: {path: /srv/ike%d}}]",
+        "key: {algorithm: ec-p256, usage: agreement}\n    renewal: {method: cr, signer: ike}",
+    ],
+    ids=["directories", "signers"],
+)
+def test_four_times_as_many_identities_take_about_four_times_as_long(each: str) -> None:
+    """And not sixteen times, as they would if each looked at all others."""
+
+    def seconds(many: int) -> float:
+        _, _, one = MINIMAL.partition("  ike:\n")
+        more = (f"  ike{number}:\n{one}    {each.replace('%d', str(number))}\n" for number in range(many))
+        start = time.process_time()
+        assert len(parse(MINIMAL + "".join(more)).identities) == many + 1
+        return time.process_time() - start
+
+    few, many = (min(seconds(number) for _ in range(3)) for number in (500, 2000))
+    assert many < 7 * few
+
+
 def test_loading_a_configuration_does_not_load_cryptography() -> None:
     script = (
         "import sys; from pathlib import Path; from agent import config;"
