@@ -280,6 +280,9 @@ class Keeper:
         self.tell(kept.name, job.action, outcome)
         if kept.name not in self.configuration.identities and kept.work is None:
             self.identities.pop(kept.name, None)
+        elif job.state_directory != self.configuration.common.state_directory:
+            kept.owed = None  # it was moved by a reload meanwhile
+            self.wake(kept.name)
 
     def postpone(self, kept: Kept, action: Action) -> None:
         """Wait on: the secret that was refused has not changed."""
@@ -317,7 +320,7 @@ class Keeper:
         """Tell whether it can be looked at, though nothing can be written; then that is how it is."""
         try:
             self._look(kept)
-        except AgentError:
+        except Exception:  # noqa: BLE001 - what is wrong is being told already
             return False
         return True
 

@@ -551,6 +551,38 @@ def test_a_reload_with_another_state_directory_starts_there_at_once(tmp_path: Pa
     assert post.keeper.identities["ike"].usable
 
 
+def test_a_job_that_ends_after_a_reload_has_moved_its_identity_holds_up_nothing_there(tmp_path: Path) -> None:
+    post = Post(tmp_path, "ike")
+    post.answer["ike"] = ends(Verdict.REJECTED)
+    post.pass_(0.5)
+    before, post.state = post.state, tmp_path / "other"
+    post.state.mkdir(mode=0o700)
+    post.configure("ike")
+    post.pass_(1)
+    post.answer["ike"] = ISSUED
+    post.pass_(2)
+    assert [one.job.state_directory for one in post.staff.log] == [before, post.state]
+    assert post.keeper.identities["ike"].usable
+
+
+def test_a_defect_in_looking_at_an_identity_in_trouble_takes_nobody_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(tmp_path, "ike")
+    post.pass_(0.5)
+
+    def fail(*_: object, **__: object) -> None:
+        raise TypeError("a defect")
+
+    with monkeypatch.context() as full:
+        fill_the_disk(full)
+        full.setattr(keeper, "look", fail)
+        post.pass_(HOUR)
+        assert post.keeper.identities["ike"].state == "unreadable"
+    post.pass_(75)
+    assert post.keeper.identities["ike"].usable
+
+
 def test_what_could_not_be_written_into_a_state_directory_is_not_owed_to_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
