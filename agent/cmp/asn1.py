@@ -10,7 +10,7 @@ from pyasn1.error import PyAsn1Error
 from pyasn1.type import univ
 
 from agent.cmp import der
-from agent.cmp.errors import LocalError, defect
+from agent.cmp.errors import LocalError, MalformedMessage, defect
 from agent.cmp.failures import clean_text
 
 MAXIMUM_ITEMS: Final = 64
@@ -33,11 +33,11 @@ def decode(octets: bytes, schema: Any) -> Any:
         value, rest = decoder.decode(octets, asn1Spec=schema)
         understood = _ENCODE(value)
     except (PyAsn1Error, ValueError, IndexError, OverflowError) as error:  # its text is for readers of pyasn1
-        raise der.malformed(f"it does not fit {type(schema).__name__}") from error
+        raise _misfit(type(schema).__name__) from error
     if rest:
         raise der.malformed(f"{len(rest)} octets follow {type(schema).__name__}")
     if understood != octets:
-        raise der.malformed(f"it does not fit {type(schema).__name__}")
+        raise _misfit(type(schema).__name__)
     return value
 
 
@@ -136,6 +136,56 @@ def number(value: Any) -> int:
     if found.bit_length() > _NUMBER_BITS:
         raise der.malformed(f"it has a number of {found.bit_length()} bits where {_NUMBER_BITS} are plenty")
     return found
+
+
+class Fields:
+    """The fields of a SEQUENCE of checked DER, taken one after the other in the order of its definition."""
+
+    def __init__(self, octets: bytes, name: str) -> None:
+        """Take ``octets`` apart; ``name`` is the type's, for what is said of octets that are none.
+
+        Raises:
+            MalformedMessage: when they are no SEQUENCE.
+        """
+        der.unwrap(octets)
+        self._left = der.values(octets)[::-1]
+        self._name = name
+
+    def optional(self, *tags: int) -> bytes | None:
+        """Take the next field and return its DER if it carries one of ``tags``; else return None."""
+        return self._left.pop() if self._left and self._left[-1][0] in tags else None
+
+    def required(self, *tags: int) -> bytes:
+        """Take the next field and return its DER.
+
+        Raises:
+            MalformedMessage: when there is none, or it carries none of ``tags``.
+        """
+        found = self.optional(*tags)
+        if found is None:
+            raise _misfit(self._name)
+        return found
+
+    def end(self) -> None:
+        """Raise :class:`MalformedMessage` when fields are left."""
+        if self._left:
+            raise _misfit(self._name)
+
+
+def within(explicit: bytes, name: str) -> bytes:
+    """Return the DER of the one value inside an explicit tag of the type called ``name``.
+
+    Raises:
+        MalformedMessage: when there is another number of values.
+    """
+    values = der.values(explicit)
+    if len(values) != 1:
+        raise _misfit(name)
+    return values[0]
+
+
+def _misfit(name: str) -> MalformedMessage:
+    return der.malformed(f"it does not fit {name}")
 
 
 def texts(octets: bytes | None) -> tuple[str, ...]:

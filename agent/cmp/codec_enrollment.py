@@ -5,7 +5,7 @@ What it offers is its table; :mod:`agent.cmp.codec` says what readers and writer
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from agent.cmp import asn1, der, schema
 from agent.cmp.bodies import (
@@ -27,7 +27,7 @@ from agent.cmp.codec_pieces import (
     Codec,
     certificates_in,
     integer,
-    octets_of,
+    read_integer,
     read_status,
     sequence_of,
     write_status,
@@ -60,72 +60,86 @@ def _write_pkcs10(body: Pkcs10) -> bytes:
 # --- ip, cp, kup ----------------------------------------------------------------------------------------------------
 
 
+_FIRST: Final = 0xA0
+_SECOND: Final = 0xA1
+"""Explicit tags, and in EncryptedKey the implicit one of EnvelopedData."""
+
+
 def _read_responses(kind: BodyType, octets: bytes) -> CertRepMessage:
-    value = asn1.decode(octets, schema.CertRepMessage())
-    return CertRepMessage(
-        kind,
-        tuple(map(_read_response, asn1.items(asn1.required(value["response"])))),
-        certificates_in(asn1.whole(value["caPubs"])),
-    )
+    fields = asn1.Fields(octets, "CertRepMessage")
+    ca_pubs = fields.optional(_SECOND)
+    responses = asn1.items(fields.required(der.SEQUENCE))
+    fields.end()
+    certificates = () if ca_pubs is None else certificates_in(asn1.within(ca_pubs, "CertRepMessage"))
+    return CertRepMessage(kind, tuple(map(_read_response, responses)), certificates)
 
 
 def _read_response(octets: bytes) -> CertResponse:
-    value = asn1.decode(octets, schema.CertResponse())
-    certificate = encrypted = private_key = None
-    pair = value["certifiedKeyPair"]
-    if pair.isValue:
-        choice = pair["certOrEncCert"]
-        if choice.getName() == "certificate":
-            certificate = asn1.required(choice["certificate"])
-        else:
-            encrypted = _read_encrypted(choice["encryptedCert"])
-        private_key = _read_encrypted(pair["privateKey"])
+    fields = asn1.Fields(octets, "CertResponse")
+    number, status = fields.required(der.INTEGER), fields.required(der.SEQUENCE)
+    pair, info = fields.optional(der.SEQUENCE), fields.optional(der.OCTET_STRING)
+    fields.end()
     return CertResponse(
-        cert_req_id=asn1.number(value["certReqId"]),
-        status=read_status(value["status"]),
-        certificate=certificate,
-        encrypted_certificate=encrypted,
-        private_key=private_key,
-        rsp_info=octets_of(value["rspInfo"]),
+        cert_req_id=read_integer(number),
+        status=read_status(status),
+        rsp_info=None if info is None else der.unwrap(info, der.OCTET_STRING),
+        **({} if pair is None else _read_pair(pair)),
     )
 
 
+def _read_pair(octets: bytes) -> dict[str, bytes | None]:
+    """Read a CertifiedKeyPair; return the arguments of CertResponse that it gives."""
+    name = "CertifiedKeyPair"
+    fields = asn1.Fields(octets, name)
+    choice = fields.required(_FIRST, _SECOND)
+    private_key, publication = fields.optional(_FIRST), fields.optional(_SECOND)
+    fields.end()
+    if publication is not None:
+        der.unwrap(asn1.within(publication, name))
+    issued = asn1.within(choice, name)
+    plain = choice[0] == _FIRST
+    if plain:
+        der.unwrap(issued)
+    return {
+        "certificate": issued if plain else None,
+        "encrypted_certificate": None if plain else _encrypted(issued),
+        "private_key": None if private_key is None else _encrypted(asn1.within(private_key, name)),
+    }
+
+
 def _write_responses(body: CertRepMessage) -> bytes:
-    value = schema.CertRepMessage()
-    if body.ca_pubs:
-        value["caPubs"] = b"".join(body.ca_pubs)
-    value["response"] = b"".join(map(_write_response, body.responses))
-    return asn1.encode(value)
+    certificates = der.wrap(_SECOND, sequence_of(body.ca_pubs)) if body.ca_pubs else b""
+    return der.wrap(der.SEQUENCE, certificates, sequence_of(map(_write_response, body.responses)))
 
 
 def _write_response(response: CertResponse) -> bytes:
-    value = schema.CertResponse()
-    value["certReqId"] = response.cert_req_id
-    write_status(value["status"], response.status)
+    info = response.rsp_info
+    return der.wrap(
+        der.SEQUENCE,
+        integer(response.cert_req_id),
+        write_status(response.status),
+        _write_pair(response),
+        der.wrap(der.OCTET_STRING, info) if info is not None else b"",
+    )
+
+
+def _write_pair(response: CertResponse) -> bytes:
     if response.certificate is not None:
-        value["certifiedKeyPair"]["certOrEncCert"]["certificate"] = der.unwrap(response.certificate)
+        issued = der.wrap(_FIRST, der.wrap(der.SEQUENCE, der.unwrap(response.certificate)))
     elif response.encrypted_certificate is not None:
-        _write_encrypted(value["certifiedKeyPair"]["certOrEncCert"]["encryptedCert"], response.encrypted_certificate)
+        issued = der.wrap(_SECOND, _encrypted(response.encrypted_certificate))
     elif response.private_key is not None:
         raise defect("a private key cannot be sent without its certificate")
-    if response.private_key is not None:
-        _write_encrypted(value["certifiedKeyPair"]["privateKey"], response.private_key)
-    if response.rsp_info is not None:
-        value["rspInfo"] = response.rsp_info
-    return asn1.encode(value)
+    else:
+        return b""
+    private_key = der.wrap(_FIRST, _encrypted(response.private_key)) if response.private_key is not None else b""
+    return der.wrap(der.SEQUENCE, issued, private_key)
 
 
-_ENCRYPTED_KEY: Final = {"encryptedValue": der.SEQUENCE, "envelopedData": 0xA0}
-"""Arms of EncryptedKey and their tags."""
-
-
-def _read_encrypted(value: Any) -> bytes | None:
-    return der.wrap(_ENCRYPTED_KEY[value.getName()], bytes(value.getComponent())) if value.isValue else None
-
-
-def _write_encrypted(target: Any, octets: bytes) -> None:
-    arm = "encryptedValue" if octets[0] == der.SEQUENCE else "envelopedData"
-    target[arm] = der.unwrap(octets, _ENCRYPTED_KEY[arm])
+def _encrypted(octets: bytes) -> bytes:
+    """Return the DER of an EncryptedKey: EncryptedValue (deprecated) or EnvelopedData (RFC 4211 2.1)."""
+    der.unwrap(octets, der.SEQUENCE if octets[0] == der.SEQUENCE else _FIRST)
+    return octets
 
 
 # --- popdecc, popdecr -----------------------------------------------------------------------------------------------
@@ -179,7 +193,7 @@ def _read_confirmation(_: BodyType, octets: bytes) -> CertConfirm:
             CertStatus(
                 cert_hash=bytes(one["certHash"]),
                 cert_req_id=asn1.number(one["certReqId"]),
-                status=read_status(one["statusInfo"]) if one["statusInfo"].isValue else None,
+                status=read_status(asn1.required(one["statusInfo"])) if one["statusInfo"].isValue else None,
                 hash_alg=asn1.whole(one["hashAlg"]),
             )
             for one in values
@@ -197,12 +211,9 @@ def _write_cert_status(status: CertStatus) -> bytes:
         der.SEQUENCE,
         der.wrap(der.OCTET_STRING, status.cert_hash),
         integer(status.cert_req_id),
-        asn1.encode(write_status(schema.PKIStatusInfo(), info)) if info is not None else b"",
-        der.wrap(_HASH_ALG, der.wrap(der.SEQUENCE, der.unwrap(hash_))) if hash_ is not None else b"",
+        write_status(info) if info is not None else b"",
+        der.wrap(_FIRST, der.wrap(der.SEQUENCE, der.unwrap(hash_))) if hash_ is not None else b"",
     )
-
-
-_HASH_ALG: Final = 0xA0
 
 
 def _read_pkiconf(_: BodyType, octets: bytes) -> PkiConf:

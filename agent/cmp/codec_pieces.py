@@ -25,11 +25,6 @@ class Codec(NamedTuple):
     write: Callable[[Any], bytes]
 
 
-def octets_of(value: Any) -> bytes | None:
-    """Return the value of an optional OCTET STRING; None when it is absent."""
-    return bytes(value) if value.isValue else None
-
-
 def number_of(value: Any) -> int | None:
     """Return the value of an optional INTEGER; None when it is absent."""
     return asn1.number(value) if value.isValue else None
@@ -58,21 +53,27 @@ def write_texts(values: tuple[str, ...]) -> bytes:
     return b"".join(map(asn1.utf8_string, values))
 
 
-def read_status(value: Any) -> StatusInfo:
-    """Read a PKIStatusInfo (RFC 9810 5.2.3)."""
-    bits = value["failInfo"]
-    return StatusInfo(
-        status=asn1.number(value["status"]),
-        text=asn1.texts(asn1.whole(value["statusString"])),
-        failures=decode_failures(bytes(bits)) if bits.isValue else frozenset(),
+def read_integer(octets: bytes) -> int:
+    """Return the value of the DER of an INTEGER."""
+    return asn1.number(der.integer(der.unwrap(octets, der.INTEGER)))
+
+
+def read_status(octets: bytes) -> StatusInfo:
+    """Read the DER of a PKIStatusInfo (RFC 9810 5.2.3)."""
+    fields = asn1.Fields(octets, "PKIStatusInfo")
+    status = read_integer(fields.required(der.INTEGER))
+    text = asn1.texts(fields.optional(der.SEQUENCE))
+    bits = fields.optional(der.BIT_STRING)
+    fields.end()
+    failures = frozenset() if bits is None else decode_failures(der.unwrap(bits, der.BIT_STRING))
+    return StatusInfo(status=status, text=text, failures=failures)
+
+
+def write_status(status: StatusInfo) -> bytes:
+    """Return the DER of a PKIStatusInfo."""
+    return der.wrap(
+        der.SEQUENCE,
+        integer(status.status),
+        der.wrap(der.SEQUENCE, write_texts(status.text)) if status.text else b"",
+        der.wrap(der.BIT_STRING, encode_failures(status.failures)) if status.failures else b"",
     )
-
-
-def write_status(target: Any, status: StatusInfo) -> Any:
-    """Fill a PKIStatusInfo, and return it."""
-    target["status"] = status.status
-    if status.text:
-        target["statusString"] = write_texts(status.text)
-    if status.failures:
-        target["failInfo"] = encode_failures(status.failures)
-    return target

@@ -35,7 +35,7 @@ def _write_general(body: General) -> bytes:
 def _read_error(_: BodyType, octets: bytes) -> ErrorMessage:
     value = asn1.decode(octets, schema.ErrorMsgContent())
     return ErrorMessage(
-        read_status(value["pKIStatusInfo"]),
+        read_status(asn1.required(value["pKIStatusInfo"])),
         number_of(value["errorCode"]),
         asn1.texts(asn1.whole(value["errorDetails"])),
     )
@@ -43,7 +43,7 @@ def _read_error(_: BodyType, octets: bytes) -> ErrorMessage:
 
 def _write_error(body: ErrorMessage) -> bytes:
     value = schema.ErrorMsgContent()
-    write_status(value["pKIStatusInfo"], body.status)
+    value["pKIStatusInfo"] = der.unwrap(write_status(body.status))
     if body.code is not None:
         value["errorCode"] = body.code
     if body.details:
@@ -81,9 +81,8 @@ def _write_revocation(details: RevDetails) -> bytes:
 
 def _read_revocation_answer(_: BodyType, octets: bytes) -> RevRep:
     value = asn1.decode(octets, schema.RevRepContent())
-    statuses = (asn1.decode(one, schema.PKIStatusInfo()) for one in asn1.items(asn1.required(value["status"])))
     return RevRep(
-        tuple(map(read_status, statuses)),
+        tuple(map(read_status, asn1.items(asn1.required(value["status"])))),
         tuple(map(decode_cert_id, asn1.items(asn1.whole(value["revCerts"])))),
         certificates_in(asn1.whole(value["crls"])),
     )
@@ -91,7 +90,7 @@ def _read_revocation_answer(_: BodyType, octets: bytes) -> RevRep:
 
 def _write_revocation_answer(body: RevRep) -> bytes:
     value = schema.RevRepContent()
-    value["status"] = b"".join(asn1.encode(write_status(schema.PKIStatusInfo(), one)) for one in body.statuses)
+    value["status"] = b"".join(map(write_status, body.statuses))
     if body.certificates:
         value["revCerts"] = b"".join(map(encode_cert_id, body.certificates))
     if body.crls:

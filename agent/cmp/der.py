@@ -82,7 +82,8 @@ def check(data: bytes, limits: Limits = LIMITS, opaque: Collection[Element] = ()
     ends: list[int] = []
     position = count = 0
     while position < len(data) or count == 0:
-        tag, _, contents, end = _read(data, position, ends[-1] if ends else len(data))
+        contents, end = _bounds(data, position, ends[-1] if ends else len(data))
+        tag = data[position]
         count += 1
         if count > limits.elements:
             raise malformed(f"it has more than {limits.elements} elements")
@@ -234,6 +235,12 @@ def malformed(what: str) -> MalformedMessage:
 
 
 def _read(data: bytes, position: int, limit: int) -> Element:
+    bounds = _bounds(data, position, limit)
+    return Element(data[position], position, *bounds)
+
+
+def _bounds(data: bytes, position: int, limit: int) -> tuple[int, int]:
+    """Return where the contents of the value at ``position`` begin and end."""
     if position + 2 > limit:
         raise malformed(f"it ends in the middle of a value at offset {position}")
     tag = data[position]
@@ -254,7 +261,7 @@ def _read(data: bytes, position: int, limit: int) -> Element:
         at += octets
     if at + length > limit:
         raise malformed(f"the value at offset {position} is longer than what holds it")
-    return Element(tag, position, at, at + length)
+    return at, at + length
 
 
 def _skip_high_tag(data: bytes, at: int, limit: int) -> int:

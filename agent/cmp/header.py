@@ -160,7 +160,7 @@ def read_header(octets: bytes) -> Header:
         field = next((one for one in fields if part[0] == _CONTEXT | one.number), None)
         if field is None:
             raise _misfit()
-        found[field.name] = field.read(_only_value(part))
+        found[field.name] = field.read(asn1.within(part, "PKIHeader"))
     return Header(
         pvno=asn1.number(der.integer(der.unwrap(pvno, der.INTEGER))),
         sender=_general_name(sender),
@@ -188,16 +188,8 @@ def _general_name(octets: bytes) -> bytes:
     if octets[0] not in _GENERAL_NAMES:
         raise _misfit()
     if octets[0] == _DIRECTORY_NAME:
-        der.unwrap(_only_value(octets))
+        der.unwrap(asn1.within(octets, "PKIHeader"))
     return octets
-
-
-def _only_value(explicit: bytes) -> bytes:
-    """Return the DER of the one value inside an explicit tag."""
-    values = der.values(explicit)
-    if len(values) != 1:
-        raise _misfit()
-    return values[0]
 
 
 def _misfit() -> Exception:

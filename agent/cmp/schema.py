@@ -92,16 +92,6 @@ class Time(univ.Choice):
     componentType = _fields(("utcTime", RawUtcTime()), ("generalTime", RawTime()))  # noqa: N815
 
 
-class PKIStatusInfo(univ.Sequence):
-    """RFC 9810 5.2.3; ``statusString`` is a list of UTF8String."""
-
-    componentType = _fields(  # noqa: N815
-        ("status", univ.Integer()),
-        _optional("statusString", Raw()),
-        _optional("failInfo", RawBits()),
-    )
-
-
 class OptionalValidity(univ.Sequence):
     """RFC 4211 section 5; Time is a CHOICE, so its tags are explicit."""
 
@@ -174,47 +164,6 @@ class CertReqMsg(univ.Sequence):
     )
 
 
-class EncryptedKey(univ.Choice):
-    """RFC 4211 2.1: EncryptedValue (deprecated) or EnvelopedData."""
-
-    componentType = _fields(("encryptedValue", Raw()), ("envelopedData", _implicit(0, Raw())))  # noqa: N815
-
-
-class CertOrEncCert(univ.Choice):
-    """RFC 9810 5.3.4."""
-
-    componentType = _fields(  # noqa: N815
-        ("certificate", _explicit(0, Raw())), ("encryptedCert", _explicit(1, EncryptedKey()))
-    )
-
-
-class CertifiedKeyPair(univ.Sequence):
-    """RFC 9810 5.3.4."""
-
-    componentType = _fields(  # noqa: N815
-        ("certOrEncCert", CertOrEncCert()),
-        _optional("privateKey", _explicit(0, EncryptedKey())),
-        _optional("publicationInfo", _explicit(1, Raw())),
-    )
-
-
-class CertResponse(univ.Sequence):
-    """RFC 9810 5.3.4."""
-
-    componentType = _fields(  # noqa: N815
-        ("certReqId", univ.Integer()),
-        ("status", PKIStatusInfo()),
-        _optional("certifiedKeyPair", CertifiedKeyPair()),
-        _optional("rspInfo", univ.OctetString()),
-    )
-
-
-class CertRepMessage(univ.Sequence):
-    """RFC 9810 5.3.4; ``caPubs`` is a list of certificates, ``response`` one of CertResponse."""
-
-    componentType = _fields(_optional("caPubs", _explicit(1, Raw())), ("response", Raw()))  # noqa: N815
-
-
 class Challenge(univ.Sequence):
     """RFC 9810 5.2.8.3.3."""
 
@@ -232,7 +181,7 @@ class CertStatus(univ.Sequence):
     componentType = _fields(  # noqa: N815
         ("certHash", univ.OctetString()),
         ("certReqId", univ.Integer()),
-        _optional("statusInfo", PKIStatusInfo()),
+        _optional("statusInfo", Raw()),
         _optional("hashAlg", _explicit(0, Raw())),
     )
 
@@ -255,7 +204,7 @@ class ErrorMsgContent(univ.Sequence):
     """RFC 9810 5.3.21; ``errorDetails`` is a list of UTF8String."""
 
     componentType = _fields(  # noqa: N815
-        ("pKIStatusInfo", PKIStatusInfo()), _optional("errorCode", univ.Integer()), _optional("errorDetails", Raw())
+        ("pKIStatusInfo", Raw()), _optional("errorCode", univ.Integer()), _optional("errorDetails", Raw())
     )
 
 
