@@ -83,17 +83,18 @@ def _annotations(of: Any, **options: Any) -> Any:
 def on_demand() -> Iterator[None]:
     """Import what deals with certificates: patterns made in this block are compiled when they are first used.
 
-    What ``cryptography`` and ``pyasn1`` import for functions that we never call is put off as well: keys of SSH, a log
-    of what is decoded, addresses of mail and of hosts. And a dataclass without a docstring is given a short one,
-    without ``inspect``. What is imported here sees a changed ``re.compile``, and so does whoever runs beside it: this
-    is for the start of a process with one thread.
+    What ``cryptography`` and ``pyasn1`` import for functions that we never call is put off as well: hashes of another
+    OpenSSL than theirs, keys of SSH, a log of what is decoded, addresses of mail and of hosts. And a dataclass without
+    a docstring is given a short one, without ``inspect``. What is imported here sees a changed ``re.compile``, and so
+    does whoever runs beside it: this is for the start of a process with one thread.
     """
     with (
         patterns_on_demand(),
         _meanwhile("inspect", signature=_short_signature),
         _meanwhile("ipaddress", **_ANY_ADDRESS),
     ):
-        defer("random")
+        for name in ("hashlib", "hmac", "random"):
+            defer(name)
         defer("email.utils", parseaddr=_parseaddr)
         defer("pyasn1.debug", registerLoggee=_no_logger, DEBUG_DECODER=0, DEBUG_ENCODER=0)
         defer(_SSH, **{name: _Later(_SSH, name) for name in _KEYS_OF_SSH})

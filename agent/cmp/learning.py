@@ -8,7 +8,6 @@ own root says. What is learned binds the rest of the transaction, and is kept wi
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Final
 
 from agent.cmp import material
@@ -17,6 +16,7 @@ from agent.cmp.messages import BodyType
 from agent.cmp.protection import Kind
 from agent.cmp.sizes import MAXIMUM_LEARNED
 from agent.cmp.terms import Source
+from agent.digest import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,4 +78,4 @@ def _pinned(roots: tuple[bytes, ...], terms: Terms) -> tuple[bytes, ...]:
     pins = _pins(terms)
     if not pins:
         return roots
-    return tuple(one.octets for one in map(read, load_all(roots)) if hashlib.sha256(one.spki).digest() in pins)
+    return tuple(one.octets for one in map(read, load_all(roots)) if sha256(one.spki).digest() in pins)

@@ -8,9 +8,11 @@ real servers do beyond the RFCs and does no harm is taken as it is: see :func:`_
 from __future__ import annotations
 
 import hashlib
-import hmac
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from agent.cmp import algorithms, asn1, der, schema
 from agent.cmp.errors import LocalError, ProtectionError, WrongMac
@@ -117,7 +119,7 @@ class MacProtector:
                 self._key = hashlib.pbkdf2_hmac(owf, self._secret, salt, count, _digest_size(mac.hash))
             else:
                 self._key = derive_pbm_key(self._secret, salt, owf, count)
-        return hmac.digest(self._key, protected_part, mac.hash)
+        return _hmac(self._key, protected_part, mac.hash).finalize()
 
     def __repr__(self) -> str:
         """Show the parameters, never the secret."""
@@ -177,7 +179,7 @@ def verify_mac(message: Message, secret: bytes, rules: ProtectionRules) -> None:
         raise algorithms.unsupported(f"MAC protection {oid}")
     made = message.protection or b""
     expected = verifier(parameters, secret, message.protected_part, rules)
-    if not any(hmac.compare_digest(one, made) for one in expected):
+    if not any(_fits(one, made) for one in expected):
         raise WrongMac(
             "the MAC of the answer is wrong: the CA does not have the same secret, or somebody changed the answer",
             remedy="Check reference and secret with the operator; a typing error is the usual cause.",
@@ -249,7 +251,7 @@ def _write_pbmac1(parameters: MacParameters, mac: bytes) -> bytes:
     return algorithms.build_algorithm(PBMAC1, asn1.encode(value))
 
 
-def _expect_pbm(parameters: bytes, secret: bytes, data: bytes, rules: ProtectionRules) -> Iterator[bytes]:
+def _expect_pbm(parameters: bytes, secret: bytes, data: bytes, rules: ProtectionRules) -> Iterator[HMAC]:
     """Read PBMParameter (RFC 4211 4.4) straight from DER: every message has one, and pyasn1 takes its time."""
     der.unwrap(parameters)
     parts = der.values(parameters)
@@ -262,10 +264,10 @@ def _expect_pbm(parameters: bytes, secret: bytes, data: bytes, rules: Protection
         raise algorithms.unsupported(f"PasswordBasedMac with {owf.name}")
     _check_mac(mac, rules)
     _check_cost(salt, iterations, rules)
-    yield hmac.digest(derive_pbm_key(secret, salt, owf.name, iterations), data, mac.hash)
+    yield _hmac(derive_pbm_key(secret, salt, owf.name, iterations), data, mac.hash)
 
 
-def _expect_pbmac1(parameters: bytes, secret: bytes, data: bytes, rules: ProtectionRules) -> Iterator[bytes]:
+def _expect_pbmac1(parameters: bytes, secret: bytes, data: bytes, rules: ProtectionRules) -> Iterator[HMAC]:
     """Yield the MACs that may be there, the RFC's first.
 
     Two deviations are taken, since both still prove the secret: the OID of PBES2 in place of PBKDF2's (Bouncy Castle
@@ -289,7 +291,22 @@ def _expect_pbmac1(parameters: bytes, secret: bytes, data: bytes, rules: Protect
     if not lengths:
         raise algorithms.unsupported(f"PBMAC1 with a key of {length} octets and {iterations} iterations")
     for one in lengths:
-        yield hmac.digest(hashlib.pbkdf2_hmac(prf.hash, secret, salt, iterations, one), data, mac.hash)
+        yield _hmac(hashlib.pbkdf2_hmac(prf.hash, secret, salt, iterations, one), data, mac.hash)
+
+
+def _hmac(key: bytes, data: bytes, hash_name: str) -> HMAC:
+    """Return what makes or verifies the MAC; the library for keys has it, and ``hmac`` would load another OpenSSL."""
+    made = HMAC(key, algorithms.HASHES[hash_name].primitive)
+    made.update(data)
+    return made
+
+
+def _fits(mac: HMAC, made: bytes) -> bool:
+    try:
+        mac.verify(made)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _digest_size(name: str) -> int:

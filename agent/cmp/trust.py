@@ -12,7 +12,6 @@ extension we do not process) and revocation, which needs the network and belongs
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from agent.cmp.certificates import MODERN, AlgorithmRules, Facts, read, signatur
 from agent.cmp.errors import DEFECT, MalformedMessage, UntrustedPeer
 from agent.cmp.name_keys import name_key, quoted
 from agent.cmp.objections import OBJECTIONS, Cause, Path, Terms, UntrustedPath, may_issue
+from agent.digest import sha256, sha256_hex
 from agent.frozen import frozen
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def authorise(
     configured = expected_sender is not None or bool(pins)
     rights = (
         # An anchor that cannot issue was put there for no other purpose than being believed itself.
-        (Role.PINNED, hashlib.sha256(judged.spki).digest() in pins or (is_anchor and not is_ca)),
+        (Role.PINNED, sha256(judged.spki).digest() in pins or (is_anchor and not is_ca)),
         (Role.CONFIGURED_NAME, expected_sender is not None and judged.subject_key == name_key(expected_sender)),
         (Role.ISSUING_CA, is_ca and (issuers is None or judged.identity in issuers)),
         (Role.CMC_CA, not configured and _CMC_CA in (judged.extended_key_usage or ())),
@@ -168,7 +168,7 @@ def _not_authorised(signer: Facts, expected: Name | None, *, is_ca: bool, config
         if Counter(name_key(expected)) == Counter(signer.subject_key):
             reason += " (the same parts in another order)"
     elif configured:
-        reason += f", and its key is not pinned ({hashlib.sha256(signer.spki).hexdigest()})"
+        reason += f", and its key is not pinned ({sha256_hex(signer.spki)})"
     else:
         reason += ", and its extended key usage names neither cmcRA nor cmcCA"
     return UntrustedPeer(

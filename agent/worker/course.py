@@ -7,7 +7,6 @@ reads the snapshot, and the mark, and goes on there.
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +26,7 @@ from agent.cmp.transaction import (
     Undecided,
 )
 from agent.contract import Job, Outcome, Verdict
+from agent.digest import sha256_hex
 from agent.errors import StateCorrupt, StateError, TransportError
 from agent.events import Event
 from agent.frozen import frozen
@@ -270,7 +270,7 @@ class Course:
         if anchors.source is AnchorSource.EXTRA_CERTS:
             proven = "along with the answer, and its key is pinned" if anchors.root_pins else ""
         for facts in map(read, map(load, self._transaction.learned)):
-            pin = hashlib.sha256(facts.spki).hexdigest()
+            pin = sha256_hex(facts.spki)
             event = Event.ROOT_LEARNED if proven else Event.ROOT_TAKEN_ON_TRUST
             self._tell(event, subject=facts.who, pin=pin, how=proven)
 

@@ -107,7 +107,7 @@ import sys
 from agent.worker.__main__ import load
 load("agent.cmp.codec")
 unused = (
-    "ast", "dis", "random", "email.charset", "ipaddress", "logging", "pyasn1.debug",
+    "ast", "dis", "random", "email.charset", "hashlib", "hmac", "ipaddress", "logging", "pyasn1.debug",
     "cryptography.hazmat.primitives.serialization.ssh",
 )
 print([name for name in unused if isinstance(vars(sys.modules.get(name, object)).get("__file__"), str)])
