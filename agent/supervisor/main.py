@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from agent import __version__, cores
+from agent import __version__, cores, streams
 from agent.supervisor.reading import Reading
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _path(arguments: Sequence[str]) -> Path:
 
 def run() -> None:
     """Be the program ``enrolld``."""
+    streams.demand()
     sys.exit(main())
 
 

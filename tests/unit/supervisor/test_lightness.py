@@ -88,6 +88,6 @@ main.main([])
 """
     ours = {one for one in loaded(script) if one.startswith(("agent.", "hsm"))}
     assert ours == {
-        "agent.cores", "agent.deferred",
+        "agent.cores", "agent.deferred", "agent.streams",
         "agent.supervisor", "agent.supervisor.main", "agent.supervisor.process", "agent.supervisor.reading",
     }  # fmt: skip
