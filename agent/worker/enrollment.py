@@ -22,7 +22,7 @@ from agent.net.http import CmpClient
 from agent.settings import SOFTWARE
 from agent.store.credential import REVOKED
 from agent.store.generations import Generation, IdentityStore
-from agent.worker import resuming, templating, verdicts
+from agent.worker import resuming, verdicts
 from agent.worker.course import Course, Tools
 from agent.worker.environment import Environment
 from agent.worker.installing import install
@@ -195,10 +195,14 @@ class _Work:
                 return self._unchanged(facts)
         plan = self._plan(current)
         if self._job.action is Action.TEMPLATE:
-            return templating.show(self._job, plan, self._reporter, self._environment)
+            from agent.worker.templating import show  # noqa: PLC0415 - a person asks for it, now and then
+
+            return show(self._job, plan, self._reporter, self._environment)
         opened = self._take_key(opened, current)
         if opened is None and self._job.authority.request_template:
-            plan = templating.fitted(self._job, plan, self._key.key, self._reporter, self._environment)
+            from agent.worker.templating import fitted  # noqa: PLC0415 - few CAs have one
+
+            plan = fitted(self._job, plan, self._key.key, self._reporter, self._environment)
         transaction = Transaction(
             plan.wanted(self._key.key),
             plan.originator,
