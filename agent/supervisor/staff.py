@@ -24,7 +24,7 @@ FAREWELL: Final = 60.0
 MANY: Final = 3
 """Jobs that wait at once from which on workers are forked: one process more to load, and each costs a tenth."""
 _AGAIN: Final = 600.0
-"""Seconds until a process that forks is tried again that could not be loaded."""
+"""Seconds until a process that forks is tried again that could not be loaded, or was killed."""
 
 
 @frozen
@@ -70,7 +70,7 @@ class Staff:
 
         def over() -> None:
             server.close()
-            if not server.ready:
+            if not server.ready or server.process.status:  # it was killed, for want of memory perhaps
                 self._no_server_before = self._loop.now() + _AGAIN  # what it said of that stands in the journal
             if self._server is server:
                 self._server = None

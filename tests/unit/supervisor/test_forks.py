@@ -550,6 +550,16 @@ def test_where_it_was_killed_the_next_job_has_a_program_of_its_own(many: Many) -
     assert many.ready_for(MANY)
 
 
+def test_one_that_was_killed_is_not_loaded_again_soon(many: Many) -> None:
+    many.ready_for(MANY)
+    many.until(lambda: many.called)
+    assert many.staff._server is not None
+    many.staff._server.process.signal(signal.SIGKILL)
+    many.until(lambda: many.called > 1)
+    assert many.ready_for(MANY)
+    assert not many.one()
+
+
 def test_where_there_can_be_no_fork_the_job_has_a_program_of_its_own() -> None:
     before = "def none(): raise BlockingIOError(errno.EAGAIN, 'no more')\nos.fork = none"
     many = Many(forking=server_that(PID, before))
