@@ -80,8 +80,10 @@ def _annotations(of: Any, **options: Any) -> Any:
 
 
 @contextmanager
-def on_demand() -> Iterator[None]:
+def on_demand(*modules: str) -> Iterator[None]:
     """Import what deals with certificates: patterns made in this block are compiled when they are first used.
+
+    So are ``modules`` loaded, wherever they are imported as modules, and not names of theirs.
 
     What ``cryptography`` and ``pyasn1`` import for functions that we never call is put off as well: hashes of another
     OpenSSL than theirs, keys of SSH, a log of what is decoded, addresses of mail and of hosts. And a dataclass without
@@ -93,7 +95,7 @@ def on_demand() -> Iterator[None]:
         _meanwhile("inspect", signature=_short_signature),
         _meanwhile("ipaddress", **_ANY_ADDRESS),
     ):
-        for name in ("hashlib", "hmac", "random"):
+        for name in ("hashlib", "hmac", "random", *modules):
             defer(name)
         defer("email.utils", parseaddr=_parseaddr)
         defer("pyasn1.debug", registerLoggee=_no_logger, DEBUG_DECODER=0, DEBUG_ENCODER=0)

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 
-from agent.cmp import asn1, der, schema
+from agent.cmp import asn1, by_schema, der, schema
 from agent.cmp.errors import LocalError, ProtectionError
 from agent.frozen import frozen
 
@@ -224,7 +224,7 @@ def certifying_algorithm(octets: bytes) -> Signature:
         return signature_algorithm(octets)
     if parameters is None:
         raise unsupported("RSASSA-PSS without parameters")
-    return _pss_by_hash(asn1.decode(parameters, schema.RsaPssParams()))
+    return _pss_by_hash(by_schema.decode(parameters, schema.RsaPssParams()))
 
 
 def scheme_of(signer: Signer, name: str | None = None) -> Signature:
@@ -301,7 +301,7 @@ def unsupported(what: str) -> ProtectionError:
 def _pss_algorithm(parameters: bytes | None) -> Signature:
     if parameters is None:
         raise unsupported("RSASSA-PSS without parameters")
-    value = asn1.decode(parameters, schema.RsaPssParams())
+    value = by_schema.decode(parameters, schema.RsaPssParams())
     rule = _pss_by_hash(value)
     mask, mask_hash = parse_algorithm(asn1.whole(value["maskGenAlgorithm"]) or build_algorithm(_MGF1_OID, _SHA1))
     odd_trailer = value["trailerField"].isValue and int(value["trailerField"]) != 1
@@ -331,7 +331,7 @@ def _pss_parameters(rule: Signature) -> bytes:
     value["hashAlgorithm"] = der.unwrap(identifier)
     value["maskGenAlgorithm"] = der.unwrap(build_algorithm(_MGF1_OID, identifier))
     value["saltLength"] = hash_.primitive.digest_size
-    return asn1.encode(value)
+    return by_schema.encode(value)
 
 
 def _verify_ml_dsa(public_key: PublicKeyTypes, rule: Signature, signature: bytes, data: bytes) -> bool:

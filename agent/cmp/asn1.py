@@ -1,13 +1,8 @@
-"""Octets to objects of :mod:`agent.cmp.schema` and back through pyasn1, and the small shapes that do without it."""
+"""The small shapes that most octets have, read and written without pyasn1 (:mod:`agent.cmp.by_schema`)."""
 
 from __future__ import annotations
 
 from typing import Any, Final
-
-from pyasn1.codec.ber import encoder as ber
-from pyasn1.codec.der import decoder, encoder
-from pyasn1.error import PyAsn1Error
-from pyasn1.type import univ
 
 from agent.cmp import der
 from agent.cmp.errors import LocalError, MalformedMessage, defect
@@ -17,60 +12,6 @@ MAXIMUM_ITEMS: Final = 64
 """Entries of any list that we read; honest messages have one or two."""
 _NUMBER_BITS: Final = 63
 """More than any certReqId, status, count of iterations or number of seconds needs."""
-
-
-def decode(octets: bytes, schema: Any) -> Any:
-    """Decode checked DER by ``schema``; everything must be used up.
-
-    pyasn1 takes some things for what they are not: a value of another type as a :class:`~agent.cmp.schema.Raw`, a
-    primitive one as constructed, an empty INTEGER as 0. So what it understood is written again and must come out as it
-    came in.
-
-    Raises:
-        MalformedMessage: when ``octets`` do not fit.
-    """
-    try:
-        value, rest = decoder.decode(octets, asn1Spec=schema)
-        understood = _ENCODE(value)
-    except (PyAsn1Error, ValueError, IndexError, OverflowError) as error:  # its text is for readers of pyasn1
-        raise _misfit(type(schema).__name__) from error
-    if rest:
-        raise der.malformed(f"{len(rest)} octets follow {type(schema).__name__}")
-    if understood != octets:
-        raise _misfit(type(schema).__name__)
-    return value
-
-
-class _Integers(ber.IntegerEncoder):
-    """INTEGER as DER has it: the library puts an octet too many before -128, -32768 and so on."""
-
-    def encodeValue(self, value: Any, *_: Any, **__: Any) -> tuple[bytes, bool, bool]:  # noqa: N802 - its name there
-        return der.integer_contents(int(value)), False, True
-
-
-class _Items(encoder.SingleItemEncoder):
-    TAG_MAP: Final = encoder.TAG_MAP | {univ.Integer.tagSet: _Integers()}
-    TYPE_MAP: Final = encoder.TYPE_MAP | {univ.Integer.typeId: _Integers()}
-
-
-class _Encoder(encoder.Encoder):
-    SINGLE_ITEM_ENCODER = _Items
-
-
-_ENCODE: Final = _Encoder()
-
-
-def encode(value: Any) -> bytes:
-    """Encode a schema object as DER.
-
-    Raises:
-        LocalError: when a part is missing or of the wrong type.
-    """
-    try:
-        octets: bytes = _ENCODE(value)
-    except (PyAsn1Error, ValueError) as error:
-        raise defect(f"a {type(value).__name__} cannot be built ({clean_text(str(error), 120)})") from error
-    return octets
 
 
 def read_typed(octets: bytes) -> tuple[str, bytes | None]:
@@ -163,13 +104,13 @@ class Fields:
         """
         found = self.optional(*tags)
         if found is None:
-            raise _misfit(self._name)
+            raise misfit(self._name)
         return found
 
     def end(self) -> None:
         """Raise :class:`MalformedMessage` when fields are left."""
         if self._left:
-            raise _misfit(self._name)
+            raise misfit(self._name)
 
 
 def within(explicit: bytes, name: str) -> bytes:
@@ -180,11 +121,12 @@ def within(explicit: bytes, name: str) -> bytes:
     """
     values = der.values(explicit)
     if len(values) != 1:
-        raise _misfit(name)
+        raise misfit(name)
     return values[0]
 
 
-def _misfit(name: str) -> MalformedMessage:
+def misfit(name: str) -> MalformedMessage:
+    """Return what is raised for octets that are none of the type called ``name``."""
     return der.malformed(f"it does not fit {name}")
 
 
@@ -209,8 +151,3 @@ def utf8_string(text: str) -> bytes:
         raise LocalError(
             f"{clean_text(text)!r} holds characters that cannot be sent", remedy="Write it in plain UTF-8."
         ) from error
-
-
-def bits(octets: bytes) -> univ.BitString:
-    """Return a BIT STRING of whole octets."""
-    return univ.BitString.fromOctetString(octets)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.cmp import asn1, der, schema
+from agent.cmp import asn1, by_schema, der, schema
 from agent.cmp.bodies import (
     CertConfirm,
     CertRepMessage,
@@ -146,7 +146,7 @@ def _encrypted(octets: bytes) -> bytes:
 
 
 def _read_challenges(_: BodyType, octets: bytes) -> PopDecChallenges:
-    values = (asn1.decode(one, schema.Challenge()) for one in asn1.items(octets))
+    values = (by_schema.decode(one, schema.Challenge()) for one in asn1.items(octets))
     return PopDecChallenges(
         tuple(
             Challenge(
@@ -172,7 +172,7 @@ def _write_challenge(challenge: Challenge) -> bytes:
     value["challenge"] = challenge.challenge
     if challenge.encrypted_rand is not None:
         value["encryptedRand"] = der.unwrap(challenge.encrypted_rand)
-    return asn1.encode(value)
+    return by_schema.encode(value)
 
 
 def _read_found_numbers(_: BodyType, octets: bytes) -> PopDecResponses:
@@ -187,7 +187,7 @@ def _write_found_numbers(body: PopDecResponses) -> bytes:
 
 
 def _read_confirmation(_: BodyType, octets: bytes) -> CertConfirm:
-    values = (asn1.decode(one, schema.CertStatus()) for one in asn1.items(octets))
+    values = (by_schema.decode(one, schema.CertStatus()) for one in asn1.items(octets))
     return CertConfirm(
         tuple(
             CertStatus(
@@ -230,7 +230,7 @@ _NULL: Final = b"\x05\x00"
 
 
 def _read_poll_request(_: BodyType, octets: bytes) -> PollRequest:
-    values = (asn1.decode(one, schema.PollReq()) for one in asn1.items(octets))
+    values = (by_schema.decode(one, schema.PollReq()) for one in asn1.items(octets))
     return PollRequest(tuple(asn1.number(one["certReqId"]) for one in values))
 
 
@@ -239,7 +239,7 @@ def _write_poll_request(body: PollRequest) -> bytes:
 
 
 def _read_poll_response(_: BodyType, octets: bytes) -> PollResponse:
-    values = (asn1.decode(one, schema.PollRep()) for one in asn1.items(octets))
+    values = (by_schema.decode(one, schema.PollRep()) for one in asn1.items(octets))
     return PollResponse(
         tuple(
             Poll(

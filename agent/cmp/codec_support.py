@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.cmp import asn1, der, schema
+from agent.cmp import asn1, by_schema, der, schema
 from agent.cmp.bodies import ErrorMessage, General, RevDetails, RevRep, RevReq
 from agent.cmp.codec_pieces import (
     Codec,
@@ -33,7 +33,7 @@ def _write_general(body: General) -> bytes:
 
 
 def _read_error(_: BodyType, octets: bytes) -> ErrorMessage:
-    value = asn1.decode(octets, schema.ErrorMsgContent())
+    value = by_schema.decode(octets, schema.ErrorMsgContent())
     return ErrorMessage(
         read_status(asn1.required(value["pKIStatusInfo"])),
         number_of(value["errorCode"]),
@@ -48,14 +48,14 @@ def _write_error(body: ErrorMessage) -> bytes:
         value["errorCode"] = body.code
     if body.details:
         value["errorDetails"] = write_texts(body.details)
-    return asn1.encode(value)
+    return by_schema.encode(value)
 
 
 # --- rr, rp ---------------------------------------------------------------------------------------------------------
 
 
 def _read_revocations(_: BodyType, octets: bytes) -> RevReq:
-    values = (asn1.decode(one, schema.RevDetails()) for one in asn1.items(octets))
+    values = (by_schema.decode(one, schema.RevDetails()) for one in asn1.items(octets))
     return RevReq(
         tuple(
             RevDetails(
@@ -76,11 +76,11 @@ def _write_revocation(details: RevDetails) -> bytes:
     value["certDetails"] = der.unwrap(encode_template(details.template))
     if details.crl_entry_details is not None:
         value["crlEntryDetails"] = der.unwrap(details.crl_entry_details)
-    return asn1.encode(value)
+    return by_schema.encode(value)
 
 
 def _read_revocation_answer(_: BodyType, octets: bytes) -> RevRep:
-    value = asn1.decode(octets, schema.RevRepContent())
+    value = by_schema.decode(octets, schema.RevRepContent())
     return RevRep(
         tuple(map(read_status, asn1.items(asn1.required(value["status"])))),
         tuple(map(decode_cert_id, asn1.items(asn1.whole(value["revCerts"])))),
@@ -95,7 +95,7 @@ def _write_revocation_answer(body: RevRep) -> bytes:
         value["revCerts"] = b"".join(map(encode_cert_id, body.certificates))
     if body.crls:
         value["crls"] = b"".join(body.crls)
-    return asn1.encode(value)
+    return by_schema.encode(value)
 
 
 # --- the table ------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.cmp import asn1, der, schema
+from agent.cmp import asn1, by_schema, der, schema
 from agent.cmp.bodies import (
     Attribute,
     CertId,
@@ -36,7 +36,7 @@ def decode_message(octets: bytes) -> CertReqMsg:
     Raises:
         MalformedMessage: when it is none, or its proof of possession is of a kind that we do not know.
     """
-    value = asn1.decode(octets, schema.CertReqMsg())
+    value = by_schema.decode(octets, schema.CertReqMsg())
     request = value["certReq"]
     return CertReqMsg(
         request=CertRequest(
@@ -92,15 +92,15 @@ def decode_template(octets: bytes) -> CertTemplate:
     Raises:
         MalformedMessage: when it is none.
     """
-    return _read_template(asn1.decode(octets, schema.CertTemplate()))
+    return _read_template(by_schema.decode(octets, schema.CertTemplate()))
 
 
 def encode_cert_id(cert_id: CertId) -> bytes:
     """Return the DER of a CertId, the value of the control oldCertID."""
     value = schema.CertId()
-    value["issuer"] = asn1.decode(cert_id.issuer, schema.GeneralName())
+    value["issuer"] = by_schema.decode(cert_id.issuer, schema.GeneralName())
     value["serialNumber"] = cert_id.serial_number
-    return asn1.encode(value)
+    return by_schema.encode(value)
 
 
 def decode_cert_id(octets: bytes) -> CertId:
@@ -109,8 +109,8 @@ def decode_cert_id(octets: bytes) -> CertId:
     Raises:
         MalformedMessage: when it is none.
     """
-    value = asn1.decode(octets, schema.CertId())
-    return CertId(asn1.encode(value["issuer"]), int(value["serialNumber"]))
+    value = by_schema.decode(octets, schema.CertId())
+    return CertId(by_schema.encode(value["issuer"]), int(value["serialNumber"]))
 
 
 _WHOLE_OCTETS: Final = b"\x00"

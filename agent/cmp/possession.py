@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 
-from agent.cmp import algorithms, asn1, crmf, der, schema
+from agent.cmp import algorithms, asn1, by_schema, crmf, der, schema
 from agent.cmp.bodies import CertReqMsg, PopKey, PopSignature, PopSubsequent, SubsequentMessage
 from agent.cmp.errors import LocalError, defect
 from agent.cmp.protection import Kind
@@ -118,8 +118,8 @@ def sign_pkcs10(
     info["subjectPKInfo"] = der.unwrap(signer.public_key)
     info["attributes"] = _extension_request(extensions) if extensions else b""
     value["signatureAlgorithm"] = der.unwrap(algorithms.signature_identifier(rule))
-    value["signature"] = asn1.bits(signer.sign(asn1.encode(info), rule.name))
-    return asn1.encode(value)
+    value["signature"] = by_schema.bits(signer.sign(by_schema.encode(info), rule.name))
+    return by_schema.encode(value)
 
 
 def _extension_request(extensions: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from agent.cmp import algorithms, asn1, der, schema
+from agent.cmp import algorithms, asn1, by_schema, der, schema
 from agent.cmp.errors import LocalError, ProtectionError, WrongMac
 from agent.digest import sha256
 from agent.frozen import frozen
@@ -246,9 +246,9 @@ def _write_pbmac1(parameters: MacParameters, mac: bytes) -> bytes:
     if prf != _PBKDF2_DEFAULT_PRF:  # DER: a field with its DEFAULT value is left out
         derivation["prf"] = der.unwrap(prf)
     value = schema.Pbmac1Params()
-    value["keyDerivationFunc"] = der.unwrap(algorithms.build_algorithm(PBKDF2, asn1.encode(derivation)))
+    value["keyDerivationFunc"] = der.unwrap(algorithms.build_algorithm(PBKDF2, by_schema.encode(derivation)))
     value["messageAuthScheme"] = der.unwrap(mac)
-    return algorithms.build_algorithm(PBMAC1, asn1.encode(value))
+    return algorithms.build_algorithm(PBMAC1, by_schema.encode(value))
 
 
 def _expect_pbm(parameters: bytes, secret: bytes, data: bytes, rules: ProtectionRules) -> Iterator[HMAC]:
@@ -273,12 +273,12 @@ def _expect_pbmac1(parameters: bytes, secret: bytes, data: bytes, rules: Protect
     Two deviations are taken, since both still prove the secret: the OID of PBES2 in place of PBKDF2's (Bouncy Castle
     1.72), and a keyLength that counts bits.
     """
-    value = asn1.decode(parameters, schema.Pbmac1Params())
+    value = by_schema.decode(parameters, schema.Pbmac1Params())
     oid, derivation = algorithms.parse_algorithm(asn1.required(value["keyDerivationFunc"]))
     mac = algorithms.mac_algorithm(asn1.required(value["messageAuthScheme"]))
     if oid not in {PBKDF2, _PBES2} or derivation is None:
         raise algorithms.unsupported(f"key derivation {oid} in PBMAC1")
-    kdf = asn1.decode(derivation, schema.Pbkdf2Params())
+    kdf = by_schema.decode(derivation, schema.Pbkdf2Params())
     prf = algorithms.mac_algorithm(asn1.whole(kdf["prf"]) or _PBKDF2_DEFAULT_PRF)
     salt, iterations = bytes(kdf["salt"]), asn1.number(kdf["iterationCount"])
     length = asn1.number(kdf["keyLength"]) if kdf["keyLength"].isValue else _digest_size(mac.hash)

@@ -12,7 +12,7 @@ from typing import Final
 from cryptography import x509
 from pyasn1_modules import rfc8649
 
-from agent.cmp import algorithms, asn1, der, schema
+from agent.cmp import algorithms, by_schema, der, schema
 from agent.cmp.certificates import AlgorithmRules, Facts, load, read, signature_verifies, when
 from agent.cmp.errors import CmpError, MalformedMessage, UntrustedPeer
 from agent.frozen import frozen
@@ -38,7 +38,7 @@ def decode(octets: bytes) -> RootUpdate:
     Raises:
         MalformedMessage: when it is none.
     """
-    value = asn1.decode(octets, schema.RootCaKeyUpdateContent())
+    value = by_schema.decode(octets, schema.RootCaKeyUpdateContent())
 
     def certificate(name: str) -> bytes | None:
         return der.wrap(der.SEQUENCE, bytes(value[name])) if value[name].isValue else None
@@ -99,8 +99,8 @@ def _announced(old: Facts, new: Facts) -> bool:
     for extension in old.certificate.extensions:
         if extension.oid.dotted_string == HASH_OF_ROOT_KEY and isinstance(extension.value, x509.UnrecognizedExtension):
             try:
-                announced = asn1.decode(extension.value.value, rfc8649.HashedRootKey())
-                hash_ = algorithms.hash_algorithm(asn1.encode(announced["hashAlg"]))
+                announced = by_schema.decode(extension.value.value, rfc8649.HashedRootKey())
+                hash_ = algorithms.hash_algorithm(by_schema.encode(announced["hashAlg"]))
             except CmpError:
                 return False  # an announcement that nobody can read forbids every successor
             return hash_.digest(new.spki) == bytes(announced["hashValue"])

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAXIMUM_JOB = 1_048_576
 _MAXIMUM_SECRET = 4096
 _MEBIBYTE = 1 << 20
+_SELDOM = ("agent.cmp.by_schema", "agent.cmp.schema")
+"""What reads and writes what most jobs never see. A request and the answer to it take another way."""
 
 
 def main() -> int:
@@ -69,7 +71,7 @@ def load(*more: str) -> Callable[..., Outcome]:
     becomes any.
     """
     gc.disable()
-    with deferred.on_demand():
+    with deferred.on_demand(*_SELDOM):
         from agent.worker.enrollment import perform  # noqa: PLC0415 - see above
 
         for module in more:

@@ -107,7 +107,8 @@ import sys
 from agent.worker.__main__ import load
 load("agent.cmp.codec")
 unused = (
-    "ast", "dis", "random", "email.charset", "hashlib", "hmac", "ipaddress", "logging", "pyasn1.debug",
+    "ast", "dis", "random", "email.charset", "hashlib", "hmac", "ipaddress", "logging",
+    "agent.cmp.schema", "pyasn1.type.univ", "pyasn1.codec.der.decoder", "pyasn1.debug",
     "cryptography.hazmat.primitives.serialization.ssh",
 )
 print([name for name in unused if isinstance(vars(sys.modules.get(name, object)).get("__file__"), str)])

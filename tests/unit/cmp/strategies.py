@@ -139,16 +139,18 @@ _UNREAD: Final = [
     BodyType.CRLANN, BodyType.NESTED,
 ]  # fmt: skip
 
+answers: Final = st.builds(
+    bodies.CertRepMessage,
+    st.sampled_from([BodyType.IP, BodyType.CP, BodyType.KUP]),
+    _some(responses, 2),
+    _some(sequences),
+)
+
 all_bodies: Final[st.SearchStrategy[bodies.Body]] = st.one_of(
     st.builds(
         bodies.CertReqMessages, st.sampled_from([BodyType.IR, BodyType.CR, BodyType.KUR]), _some(request_messages, 2)
     ),
-    st.builds(
-        bodies.CertRepMessage,
-        st.sampled_from([BodyType.IP, BodyType.CP, BodyType.KUP]),
-        _some(responses, 2),
-        _some(sequences),
-    ),
+    answers,
     st.builds(bodies.Pkcs10, sequences),
     st.builds(
         bodies.PopDecChallenges,

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cmp import algorithms, asn1, der, schema
+from agent.cmp import algorithms, by_schema, der, schema
 from agent.cmp.algorithms import HASHES, MACS, NULL, SIGNATURES, Family, build_algorithm, parse_algorithm
 from agent.cmp.errors import LocalError, MalformedMessage, ProtectionError
 from hsm.algorithms import Scheme
@@ -138,7 +138,7 @@ def pss(**fields: bytes | int) -> bytes:
     value = schema.RsaPssParams()
     for name, content in fields.items():
         value[name] = content
-    return build_algorithm("1.2.840.113549.1.1.10", asn1.encode(value))
+    return build_algorithm("1.2.840.113549.1.1.10", by_schema.encode(value))
 
 
 def contents(oid: str, parameters: bytes | None = None) -> bytes:

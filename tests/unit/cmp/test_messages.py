@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.cmp import asn1, der, names, peer, protection, schema
+from agent.cmp import by_schema, der, names, peer, protection, schema
 from agent.cmp.bodies import Body, ErrorMessage, PkiConf, PollRequest, StatusInfo
 from agent.cmp.errors import CmpError, LocalError, MalformedMessage
 from agent.cmp.messages import NULL_DN, BodyType, Header, Info, InfoTypeAndValue, Message, build, moment, parse
@@ -348,4 +348,4 @@ def test_text_that_cannot_be_sent_is_our_own_error() -> None:
 
 def test_a_damaged_schema_object_is_our_own_error() -> None:
     with pytest.raises(LocalError, match="PollReq cannot be built"):
-        asn1.encode(schema.PollReq())
+        by_schema.encode(schema.PollReq())

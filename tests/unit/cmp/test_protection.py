@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from agent.cmp import algorithms, asn1, der, protection, schema
+from agent.cmp import algorithms, by_schema, der, protection, schema
 from agent.cmp.algorithms import NULL, build_algorithm
 from agent.cmp.bodies import CertReqMessages, CertRequest, CertTemplate, PkiConf
 from agent.cmp.errors import LocalError, MalformedMessage, ProtectionError, WrongMac
@@ -223,7 +223,7 @@ def pbm(salt: bytes = SALT, owf: bytes | None = None, iterations: int = 100, mac
     value["owf"] = der.unwrap(owf or build_algorithm(algorithms.HASHES["sha256"].oid))
     value["iterationCount"] = iterations
     value["mac"] = der.unwrap(mac or build_algorithm(algorithms.MACS["hmac-sha256"].oid))
-    return build_algorithm(protection.PASSWORD_BASED_MAC, asn1.encode(value))
+    return build_algorithm(protection.PASSWORD_BASED_MAC, by_schema.encode(value))
 
 
 def pbmac1(
@@ -242,9 +242,9 @@ def pbmac1(
     if prf is not None:
         derivation["prf"] = der.unwrap(prf)
     value = schema.Pbmac1Params()
-    value["keyDerivationFunc"] = der.unwrap(build_algorithm(kdf, asn1.encode(derivation)))
+    value["keyDerivationFunc"] = der.unwrap(build_algorithm(kdf, by_schema.encode(derivation)))
     value["messageAuthScheme"] = der.unwrap(mac or build_algorithm(algorithms.MACS["hmac-sha256"].oid))
-    return build_algorithm(protection.PBMAC1, asn1.encode(value))
+    return build_algorithm(protection.PBMAC1, by_schema.encode(value))
 
 
 HMAC_SHA1 = build_algorithm(algorithms.MACS["hmac-sha1"].oid, NULL)

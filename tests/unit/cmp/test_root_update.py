@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cmp import algorithms, asn1, der, root_update, schema
+from agent.cmp import algorithms, by_schema, der, root_update, schema
 from agent.cmp.certificates import MODERN
 from agent.cmp.errors import CmpError, UntrustedPeer
 from agent.cmp.root_update import RootUpdate
@@ -113,7 +113,7 @@ def encoded(update: RootUpdate) -> bytes:
     value["newWithNew"] = der.unwrap(update.new_with_new)
     value["newWithOld"] = der.unwrap(update.new_with_old or b"")
     value["oldWithNew"] = der.unwrap(update.old_with_new or b"")
-    return asn1.encode(value)
+    return by_schema.encode(value)
 
 
 def test_the_content_of_the_message_is_read_as_it_was_written() -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
 )
 
-from agent.cmp import algorithms, asn1, der, protection, schema
+from agent.cmp import algorithms, asn1, by_schema, der, protection, schema
 from agent.cmp.bodies import CertReqMessages, Pkcs10, PopSignature
 from agent.cmp.errors import ProtectionError
 from agent.cmp.messages import BodyType, Message, build, parse
@@ -97,7 +97,7 @@ def test_openssl_makes_the_same_mac(vector: dict[str, Any], openssl_folder: Path
 
 def pbm_key(message: Message, vector: dict[str, Any], folder: Path) -> bytes:
     del folder  # openssl has no command for it
-    value = asn1.decode(parameters_of(message), schema.PBMParameter())
+    value = by_schema.decode(parameters_of(message), schema.PBMParameter())
     key: bytes = vector["secret"].encode() + bytes(value["salt"])
     for _ in range(int(value["iterationCount"])):
         key = hashlib.sha256(key).digest()
@@ -105,9 +105,9 @@ def pbm_key(message: Message, vector: dict[str, Any], folder: Path) -> bytes:
 
 
 def pbmac1_key(message: Message, vector: dict[str, Any], folder: Path) -> bytes:
-    value = asn1.decode(parameters_of(message), schema.Pbmac1Params())
+    value = by_schema.decode(parameters_of(message), schema.Pbmac1Params())
     _, derivation = algorithms.parse_algorithm(asn1.required(value["keyDerivationFunc"]))
-    kdf = asn1.decode(derivation or b"", schema.Pbkdf2Params())
+    kdf = by_schema.decode(derivation or b"", schema.Pbkdf2Params())
     options = (f"pass:{vector['secret']}", f"hexsalt:{bytes(kdf['salt']).hex()}", f"iter:{int(kdf['iterationCount'])}")
     said = openssl.run(
         *("kdf", "-keylen", "32", "-kdfopt", "digest:SHA2-256", *(x for one in options for x in ("-kdfopt", one))),

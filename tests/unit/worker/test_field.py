@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent.cmp import algorithms, asn1, messages, schema
+from agent.cmp import algorithms, asn1, by_schema, messages, schema
 from agent.cmp.messages import BodyType, Info, Message
 from agent.cmp.protection import MacParameters
 from agent.contract import Action, Verdict
@@ -74,7 +74,7 @@ def received(desk: Desk, kind: BodyType) -> list[Message]:
 def mac_of(message: Message) -> Any:
     """The parameters of a PasswordBasedMac."""
     _, parameters = algorithms.parse_algorithm(message.header.protection_alg or b"")
-    return asn1.decode(parameters or b"", schema.PBMParameter())
+    return by_schema.decode(parameters or b"", schema.PBMParameter())
 
 
 # --- MAC-protected requests -------------------------------------------------------------------------------------------
