@@ -63,6 +63,9 @@ def _say(*documents: Any) -> None:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 1  # whoever wanted to know is gone
     os._exit(code)  # to take apart what was read takes as long as writing it, and the system does it by itself

@@ -61,6 +61,7 @@ def test_a_module_that_takes_all_memory_gets_no_more_than_a_worker_may_have(
         until(lambda: daemon.seen.attempts == 1, seconds=PATIENT)
         assert "memory" in (daemon.seen.last_error or "")
         assert daemon.seen.remedy
+        until(lambda: daemon.seen.next_action == "try again", seconds=PATIENT)  # its worker has ended by then
         token.order()
         assert daemon.enroll()["verdict"] == "issued"
 

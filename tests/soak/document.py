@@ -27,7 +27,7 @@ are compared. The soak fails when
 - a certificate was in use that the CA does not count as confirmed, or one is in force at the CA that the agent neither
   used nor reported, or what is in use is not the newest one;
 - a certificate had ended for {TOLD_WITHIN:.0f} seconds and the daemon had not said so;
-- memory or open descriptors of the daemon grew in its last life.
+- memory of the daemon grew in its last life, or more descriptors were open in the end than its workers explain.
 
 ## How many identities
 

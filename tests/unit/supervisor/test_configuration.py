@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,20 @@ def test_what_a_reader_that_was_ended_left_unsaid_is_not_taken_for_no_identity(f
     for end in range(len(whole)):
         with pytest.raises(ValueError, match=r"."):
             parse(whole[:end])
+
+
+@pytest.mark.parametrize("identities", [2, 2000])
+def test_a_reader_whose_daemon_is_gone_leaves_without_a_word(file: Path, identities: int) -> None:
+    # As one is whose daemon was killed: in the buffer at the end, or while more is written than it takes.
+    more = (
+        f'  i{one}: {{authority: lab, subject: "CN={one}", '
+        f"bootstrap: {{shared-secret: {{reference: a, secret: prompt}}}}}}\n"
+        for one in range(identities)
+    )
+    file.write_text(TEXT + "".join(more))
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-I", "-m", "agent.config", str(file)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
