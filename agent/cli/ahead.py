@@ -3,7 +3,8 @@
 A command that gets a certificate where no daemon runs loads click, then YAML and our settings, and reads the
 configuration; its worker loads what speaks CMP. On two processors both happen at once. What is started here is a guess:
 from the words of the command line, from a glance at the configuration, and from the socket of the daemon. A wrong one
-is ended and costs time only, since the worker gets its job after everything was checked as ever.
+is ended and costs time only, since the worker gets its job after everything was checked as ever. Paths are text here:
+``pathlib`` is loaded while the worker is at it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import re
 import signal
 import stat
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.cli.ownership import acting_as_owner, owner_of
@@ -22,6 +22,7 @@ from agent.supervisor.early import Early
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 CONFIG: Final = "/etc/enrolld/enrolld.yaml"
 """The configuration where none is named."""
@@ -66,7 +67,8 @@ def begin(arguments: Sequence[str]) -> Ahead:
     # Whatever it is, the command meets it again and tells.
     with suppress(OSError, UnicodeDecodeError, AgentError):
         text = _glance(config)
-        if not _ALONE.isdisjoint(arguments) or not os.path.lexists(_place(_RUNTIME, text, config) / _SOCKET):
+        daemon = os.path.join(_place(_RUNTIME, text, config), _SOCKET)
+        if not _ALONE.isdisjoint(arguments) or not os.path.lexists(daemon):
             state = _place(_STATE, text, config)
             owner = owner_of(state)
             with acting_as_owner(state):
@@ -74,7 +76,7 @@ def begin(arguments: Sequence[str]) -> Ahead:
     return Ahead()
 
 
-def _sought(arguments: Sequence[str]) -> Path | None:
+def _sought(arguments: Sequence[str]) -> str | None:
     """Return the configuration that a command which does a job would read; None for other commands."""
     config, words = CONFIG, list(arguments)
     while words and words[0].startswith(_OPTION):
@@ -83,10 +85,10 @@ def _sought(arguments: Sequence[str]) -> Path | None:
             return None
         config = value if equals else words.pop(0)
     fits = bool(words) and words[0] in _COMMANDS and _NO_WORK.isdisjoint(words)
-    return Path(config) if fits else None
+    return config if fits else None
 
 
-def _glance(config: Path) -> str:
+def _glance(config: str) -> str:
     """Return what is in the file, if it is one; opening a pipe does not wait for whoever writes into it."""
     descriptor = os.open(config, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -97,8 +99,8 @@ def _glance(config: Path) -> str:
         os.close(descriptor)
 
 
-def _place(key: tuple[str, str], text: str, config: Path) -> Path:
+def _place(key: tuple[str, str], text: str, config: str) -> str:
     """Return the directory that a key at the top of the configuration probably names, or its default."""
     name, default = key
     found = re.search(_PLACE % name, text, re.MULTILINE)
-    return config.parent / (found[1] if found else default)
+    return os.path.join(os.path.dirname(config), found[1] if found else default)

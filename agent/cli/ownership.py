@@ -6,25 +6,25 @@ import os
 import pwd
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _ROOT: Final = 0
 
 
-def owner_of(directory: Path) -> tuple[int, int] | None:
+def owner_of(directory: Path | str) -> tuple[int, int] | None:
     """Return the user and group that we have to be in ``directory``; None where we are who we have to be."""
-    status = directory.stat() if os.geteuid() == _ROOT and directory.is_dir() else None
+    status = os.stat(directory) if os.geteuid() == _ROOT and os.path.isdir(directory) else None
     return None if status is None or status.st_uid == _ROOT else (status.st_uid, status.st_gid)
 
 
 @contextmanager
-def acting_as_owner(directory: Path) -> Iterator[None]:
+def acting_as_owner(directory: Path | str) -> Iterator[None]:
     """Be the user that owns ``directory``, where we are root and he is not; a program started meanwhile stays him.
 
     The saved user stays root, which is the way back for us alone: exec takes it away. Our groups are kept beside his,

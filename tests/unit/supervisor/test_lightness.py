@@ -91,3 +91,8 @@ main.main([])
         "agent.cores", "agent.deferred", "agent.streams",
         "agent.supervisor", "agent.supervisor.main", "agent.supervisor.process", "agent.supervisor.reading",
     }  # fmt: skip
+
+
+def test_a_command_starts_its_worker_before_it_loads_what_both_need_time_for() -> None:
+    found = loaded("import sys\nfrom agent.cli import entry\nprint(*sys.modules)")
+    assert found & {"agent.cli.main", "agent.contract", "agent.settings", "click", "json", "pathlib", "yaml"} == set()
