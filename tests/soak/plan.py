@@ -19,6 +19,8 @@ TOLD_WITHIN: Final = 10.0
 has expired."""
 _MEMORY: Final = 1024
 """KiB by which the median may move: a worker's answer that is being read, a list that grew by one step."""
+_DESCRIPTORS: Final = 4
+"""Descriptors by which the median may move of those that no worker explains."""
 _AT_REST: Final = 12
 """Descriptors that a daemon has open while it does nothing, and while it reads its configuration."""
 _A_WORKER: Final = 3
@@ -82,11 +84,18 @@ class Report:
     memory: list[int] = field(default_factory=list)
     """PSS of the daemon in KiB, in its last life, every half second."""
     descriptors: list[int] = field(default_factory=list)
+    beside: list[int] = field(default_factory=list)
+    """Those of them that the workers of that moment do not explain."""
 
     @property
     def growth(self) -> int:
         """How many KiB the daemon has more in the last quarter of its last life than in the quarter before half."""
         return _growth(self.memory)
+
+    @property
+    def descriptor_growth(self) -> int:
+        """As :attr:`growth`, for the open descriptors beside those of workers."""
+        return _growth(self.beside)
 
     @property
     def unexplained(self) -> int:
@@ -101,6 +110,7 @@ class Report:
             f"in use is not what is newest at the CA: {self.disagreeing}": self.disagreeing,
             f"expired without a word: {self.unnoticed}": self.unnoticed,
             f"memory grew by {self.growth} KiB": self.growth > _MEMORY,
+            f"open descriptors grew by {self.descriptor_growth}": self.descriptor_growth > _DESCRIPTORS,
             f"{self.unexplained} open descriptors are more than its workers explain": self.unexplained,
             "hardly anything was renewed": self.certificates < 2 * self.plan.identities,
         }

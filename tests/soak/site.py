@@ -116,6 +116,17 @@ class Site:
         assert self.daemon is not None
         return _workers_of(self.daemon.pid)
 
+    def descriptors_of_workers(self) -> int:
+        """Return how many descriptors the daemon has open for its workers, and for what they are forked from.
+
+        Two are for one that was started by exec: what it says, and its end. Three for one that was forked, where the
+        status comes by itself, and for what forks them, where requests go.
+        """
+        assert self.daemon is not None
+        started = set(_children_of(self.daemon.pid))
+        forking = {one for one in started if b"agent.worker.forking" in _command_of(one)}
+        return sum(2 if one in started - forking else 3 for one in self.workers())
+
     def news(self) -> list[str]:
         """Return the lines that the daemon and its workers have written since the last call."""
         with self.log.open("rb") as log:
@@ -165,11 +176,19 @@ def _bootstrap() -> dict[str, object]:
 
 def _workers_of(pid: int) -> list[int]:
     """Return the workers that ``pid`` has started, and those that these have."""
-    found = []
+    own = [one for one in _children_of(pid) if b"agent.worker" in _command_of(one)]
+    return [*own, *(below for one in own for below in _workers_of(one))]
+
+
+def _children_of(pid: int) -> list[int]:
     try:
-        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-            if b"agent.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found += [child, *_workers_of(child)]
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
-        pass  # it was done
-    return found
+        return []  # it was done
+
+
+def _command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""  # it was done

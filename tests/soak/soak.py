@@ -135,6 +135,7 @@ class Soak:
         self._report.faults["daemon killed"] += 1
         self._report.memory.clear()
         self._report.descriptors.clear()
+        self._report.beside.clear()
         self._site.start()
 
     def _restart_ca(self) -> None:
@@ -205,7 +206,9 @@ class Soak:
             return  # it has only just been started
         rollup = (proc / "smaps_rollup").read_text()
         self._report.memory += [int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")]
-        self._report.descriptors.append(len(list((proc / "fd").iterdir())))
+        explained, count = self._site.descriptors_of_workers(), len(list((proc / "fd").iterdir()))
+        self._report.descriptors.append(count)
+        self._report.beside.append(count - explained)
 
     def _judge(self) -> None:
         report, site = self._report, self._site
