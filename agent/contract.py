@@ -18,6 +18,8 @@ from agent.frozen import frozen
 from agent.settings import AuthoritySettings, IdentitySettings, RecordingSettings, TokenSettings
 
 VERSION = 1
+FORKING_READY = b"ready\n"
+"""What the process that workers are forked from says once it has loaded everything."""
 
 
 class Action(StrEnum):

@@ -18,13 +18,13 @@ import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
+from agent.contract import FORKING_READY
 from agent.supervisor.process import READ_SIZE, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 COMMAND: Final = (sys.executable, "-I", "-m", "agent.worker.forking")
-READY: Final = b"ready\n"
 PATIENCE: Final = 30.0
 """Seconds that it may take to load; what takes longer hangs, or the machine has no time for it."""
 _AGAIN: Final = 5.0
@@ -68,7 +68,7 @@ class ForkServer:
     def hear(self) -> bool:
         """Take what it has said; return whether more may come."""
         octets = self.process.read()
-        if octets == READY and not self.ready:
+        if octets == FORKING_READY and not self.ready:
             self.ready = True
             self._loaded()
         return octets != b""

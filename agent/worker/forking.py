@@ -28,10 +28,9 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 from agent import cores
+from agent.contract import FORKING_READY
 from agent.worker import __main__ as worker
 
-READY: Final = b"ready\n"
-"""What it says on standard output once everything is loaded."""
 _IDLE: Final = 10.0
 """Seconds without a child and without a request after which it ends."""
 _DESCRIPTORS: Final = 250
@@ -185,7 +184,7 @@ def main(arguments: list[str]) -> None:
     load()
     with socket.socket(fileno=int(arguments[0])) as requests:
         with suppress(BrokenPipeError):  # whoever started us is gone, as the first look at the socket tells
-            os.write(sys.stdout.fileno(), READY)
+            os.write(sys.stdout.fileno(), FORKING_READY)
         Nursery(requests).run()
     worker.leave(0)
 
